@@ -157,11 +157,37 @@ fn key_prefix(settlement: u64) -> String {
     format!("{}|", id_key(settlement))
 }
 
+/// What one commit recorded of a settlement. An earlier version wrote a row for each event.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum OfCommit {
+    One(HistoryRow),
+    Several(Vec<HistoryRow>),
+}
+
+impl OfCommit {
+    fn into_rows(self) -> Vec<HistoryRow> {
+        match self {
+            Self::One(row) => vec![row],
+            Self::Several(rows) => rows,
+        }
+    }
+}
+
 pub(crate) fn add(rows: &mut Overlay<'_>, settlement: u64, what: Happened) -> Result<(), CommitError> {
-    let stamp = rows.stamp();
-    let key = format!("{}{:020}|{:020}", key_prefix(settlement), stamp.at_ms, stamp.seq);
-    let at_ms = stamp.at_ms;
-    put(rows, Table::History, &key, &HistoryRow { at_ms, what })
+    let (at_ms, seq) = (rows.stamp().at_ms, rows.first_event());
+    let key = format!("{}{at_ms:020}|{seq:020}", key_prefix(settlement));
+    let before = match rows.written(Table::History, &key) {
+        Some(text) => decode::<OfCommit>(Table::History, &key, text)?.into_rows(),
+        None => Vec::new(),
+    };
+    let row = HistoryRow { at_ms, what };
+    let all = if before.is_empty() {
+        OfCommit::One(row)
+    } else {
+        OfCommit::Several(before.into_iter().chain([row]).collect())
+    };
+    put(rows, Table::History, &key, &all)
 }
 
 /// Adds an event to the history of the settlements that it concerns.
@@ -306,8 +332,9 @@ fn prepared(attempt: &AttemptRow, step: StepIndex) -> Happened {
 /// # Errors
 /// The table can't be read.
 pub fn of(rows: &mut dyn Rows, settlement: u64) -> Result<Vec<HistoryRow>, JournalError> {
-    rows.scan(Table::History, &key_prefix(settlement), None, usize::MAX)?
-        .into_iter()
-        .map(|(key, text)| decode(Table::History, &key, &text))
-        .collect()
+    let mut found = Vec::new();
+    for (key, text) in rows.scan(Table::History, &key_prefix(settlement), None, usize::MAX)? {
+        found.extend(decode::<OfCommit>(Table::History, &key, &text)?.into_rows());
+    }
+    Ok(found)
 }

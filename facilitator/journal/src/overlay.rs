@@ -49,6 +49,8 @@ pub struct Stamp {
 pub struct Overlay<'a> {
     below: &'a mut dyn Storage,
     stamp: Stamp,
+    /// Number of the commit's first event.
+    first_event: u64,
     /// What this node may change; `None`: everything.
     fence: Option<Fence>,
     rows: BTreeMap<RowKey, Known>,
@@ -74,6 +76,7 @@ impl<'a> Overlay<'a> {
         Self {
             below,
             stamp: Stamp::default(),
+            first_event: 0,
             fence: None,
             rows: BTreeMap::new(),
             prefixes: BTreeSet::new(),
@@ -122,12 +125,18 @@ impl<'a> Overlay<'a> {
     /// Begins a commit: [`Overlay::roll_back`] undoes what changes from here on.
     pub(crate) fn begin(&mut self, stamp: Stamp) {
         self.stamp = stamp;
+        self.first_event = stamp.seq;
         self.undo.clear();
     }
 
     /// When the current commit is made.
     pub(crate) fn stamp(&self) -> Stamp {
         self.stamp
+    }
+
+    /// The number of the commit's first event.
+    pub(crate) fn first_event(&self) -> u64 {
+        self.first_event
     }
 
     /// The number of the commit's next event.
@@ -166,6 +175,12 @@ impl<'a> Overlay<'a> {
         self.rows
             .get(&(table, key.to_owned()))
             .map(|known| known.value.as_deref())
+    }
+
+    /// A row as the current commit has written it; `None`: it has not.
+    pub(crate) fn written(&self, table: Table, key: &str) -> Option<&str> {
+        let row = self.undo.iter().any(|((of, at), _)| *of == table && at == key);
+        self.known(table, key).flatten().filter(|_| row)
     }
 
     /// The keys of the known rows with this prefix.

@@ -47,7 +47,8 @@ pub enum Table {
     Withheld,
     /// What a settlement is searched by, with its id → nothing: see [`lookups`](crate::lookups).
     Lookups,
-    /// Settlement, time and number of the event → [`HistoryRow`](crate::history::HistoryRow).
+    /// Settlement, time and number of a commit's first event → what it recorded: one
+    /// [`HistoryRow`](crate::history::HistoryRow), or a list of them.
     History,
     /// Network, time and id of every attempt → nothing: what was spent since a moment.
     Spending,

@@ -1,4 +1,7 @@
-//! The append-only log of events, each with a checksum over itself and all before it.
+//! The append-only log of events, with a checksum over each event and all before it.
+//!
+//! Events of one transaction share rows, because they are much alike: a row holds consecutive events, one a line, compressed
+//! together. It has the number of its last event, and the checksum at that event. Rows of an earlier version hold one event.
 //!
 //! A changed, missing or swapped event breaks the chain from there on. The chain detects damage and mistakes. It does
 //! not detect deceit: a writer of the file can compute a new chain.
@@ -7,10 +10,15 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 use sha2::{Digest as _, Sha256};
 
 use super::super::{Event, JournalError};
+use super::values;
 
+/// A row gets no further event once it has this many bytes.
+const ROW_BYTES: usize = 64 << 10;
 /// How many of the newest events are checked when the journal is opened: less than a second's work. Older ones were
 /// checked at earlier starts, and the chain continues from the last of them. [`verify_all`] checks every one.
 const CHECKED_AT_OPEN: i64 = 50_000;
+/// Between the events of a row.
+const LINE_BREAK: char = '\n';
 
 /// The end of the chain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,33 +58,54 @@ impl Head {
     }
 }
 
-/// Appends one event inside the connection's transaction; the new head counts once that is committed.
-pub(super) fn append(
+/// Appends events inside the connection's transaction; the new head counts once that is committed.
+pub(super) fn append<'e>(
     connection: &Connection,
-    head: Head,
-    event: &Event,
+    mut head: Head,
+    events: impl IntoIterator<Item = &'e Event>,
     at_ms: u64,
 ) -> rusqlite::Result<Head> {
-    let body =
-        serde_json::to_string(event).map_err(|e| rusqlite::Error::ToSqlConversionFailure(Box::new(e)))?;
-    // 2^63 events are more than any disk holds; the insert below would fail on the key anyway.
-    let next = head.extend(&body).unwrap_or(head);
+    let mut row = String::new();
+    for event in events {
+        if row.len() >= ROW_BYTES {
+            insert(connection, head, &row, at_ms)?;
+            row.clear();
+        }
+        // JSON of one line: a line break in a text is escaped.
+        let body = serde_json::to_string(event)
+            .map_err(|e| rusqlite::Error::ToSqlConversionFailure(Box::new(e)))?;
+        // 2^63 events are more than any disk holds; the insert would fail on the key anyway.
+        head = head.extend(&body).unwrap_or(head);
+        if !row.is_empty() {
+            row.push(LINE_BREAK);
+        }
+        row.push_str(&body);
+    }
+    if !row.is_empty() {
+        insert(connection, head, &row, at_ms)?;
+    }
+    Ok(head)
+}
+
+/// One row with events up to this head.
+fn insert(connection: &Connection, head: Head, row: &str, at_ms: u64) -> rusqlite::Result<()> {
     connection
         .prepare_cached("INSERT INTO events (seq, body, checksum, at_ms) VALUES (?1, ?2, ?3, ?4)")?
         .execute(params![
-            next.seq,
-            body,
-            next.checksum,
+            head.seq,
+            values::encode(row),
+            head.checksum,
             i64::try_from(at_ms).unwrap_or(i64::MAX)
-        ])?;
-    Ok(next)
+        ])
+        .map(|_| ())
 }
 
-/// Removes the oldest events that were recorded before this moment, at most `limit` and never the last one, inside the
-/// connection's transaction. The checksum of the last removed event is kept: the chain begins with it. Returns how many.
+/// Removes the oldest events that were recorded before this moment, inside the connection's transaction: whole rows with at
+/// most `limit` events together, or one row that has more, and never the last row. The checksum of the last removed event is
+/// kept: the chain begins with it. Returns how many.
 pub(super) fn drop_before(connection: &Connection, before_ms: u64, limit: u32) -> rusqlite::Result<u32> {
     let start = beginning(connection)?;
-    let last: i64 = connection.query_row("SELECT coalesce(max(seq), 0) FROM events", [], |row| row.get(0))?;
+    let last = last(connection)?;
     let dated_from: i64 = connection.query_row(
         "SELECT value FROM meta WHERE key = 'events_dated_from'",
         [],
@@ -84,22 +113,24 @@ pub(super) fn drop_before(connection: &Connection, before_ms: u64, limit: u32) -
     )?;
     let before_ms = i64::try_from(before_ms).unwrap_or(i64::MAX);
     let mut statement = connection.prepare_cached(
-        "SELECT seq, checksum, at_ms FROM events WHERE seq > ?1 AND seq < ?2 ORDER BY seq LIMIT ?3",
+        "SELECT seq, checksum, at_ms FROM events WHERE seq > ?1 AND seq < ?2 ORDER BY seq",
     )?;
-    let mut rows = statement.query(params![start.seq, last, limit])?;
-    let (mut bound, mut dropped) = (None, 0);
+    let mut rows = statement.query(params![start.seq, last])?;
+    let (mut bound, mut dropped) = (start, 0);
     while let Some(row) = rows.next()? {
         let at_ms: i64 = row.get(2)?;
-        if (if at_ms == 0 { dated_from } else { at_ms }) >= before_ms {
+        let seq: i64 = row.get(0)?;
+        let more = u32::try_from(seq.saturating_sub(start.seq)).unwrap_or(u32::MAX);
+        let is_new = (if at_ms == 0 { dated_from } else { at_ms }) >= before_ms;
+        if is_new || (more > limit && dropped > 0) {
             break;
         }
-        bound = Some(Head {
-            seq: row.get(0)?,
-            checksum: row.get(1)?,
-        });
-        dropped += 1;
+        let checksum = row.get(1)?;
+        (bound, dropped) = (Head { seq, checksum }, more);
     }
-    let Some(bound) = bound else { return Ok(0) };
+    if dropped == 0 {
+        return Ok(0);
+    }
     connection
         .prepare_cached("UPDATE meta SET value = ?1 WHERE key = 'events_dropped_to'")?
         .execute([bound.seq])?;
@@ -128,33 +159,25 @@ pub(super) fn verify_all(connection: &Connection) -> Result<(i64, i64), JournalE
     Ok((start.seq.saturating_add(1), head.seq))
 }
 
+/// Number of the first event that is kept and of the last one; both 0 where there is none.
+pub(super) fn range(connection: &Connection) -> rusqlite::Result<(i64, i64)> {
+    let last = last(connection)?;
+    let first = beginning(connection)?.seq.saturating_add(1);
+    Ok(if last < first { (0, 0) } else { (first, last) })
+}
+
+fn last(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.query_row("SELECT coalesce(max(seq), 0) FROM events", [], |row| row.get(0))
+}
+
 /// Follows the chain to its end, over the newest events.
 pub(super) fn verify(connection: &Connection) -> Result<Head, JournalError> {
     verify_newest(connection, CHECKED_AT_OPEN)
 }
 
 fn verify_newest(connection: &Connection, newest: i64) -> Result<Head, JournalError> {
-    let walk = || -> rusqlite::Result<Result<Head, i64>> {
-        let last: i64 =
-            connection.query_row("SELECT coalesce(max(seq), 0) FROM events", [], |row| row.get(0))?;
-        let start = beginning(connection)?;
-        let anchor = last.saturating_sub(newest).max(start.seq);
-        let mut head = if anchor == start.seq {
-            start
-        } else {
-            let checksum = connection
-                .query_row("SELECT checksum FROM events WHERE seq = ?1", [anchor], |row| {
-                    row.get(0)
-                })
-                .optional()?;
-            let Some(checksum) = checksum else {
-                return Ok(Err(anchor));
-            };
-            Head {
-                seq: anchor,
-                checksum,
-            }
-        };
+    let walk = || -> rusqlite::Result<Result<Head, (i64, i64)>> {
+        let mut head = before_newest(connection, newest)?;
         let mut statement =
             connection.prepare("SELECT seq, body, checksum FROM events WHERE seq > ?1 ORDER BY seq")?;
         let mut rows = statement.query([head.seq])?;
@@ -163,22 +186,52 @@ fn verify_newest(connection: &Connection, newest: i64) -> Result<Head, JournalEr
                 seq: row.get(0)?,
                 checksum: row.get(2)?,
             };
-            let body = row.get_ref(1)?.as_str()?;
-            match head.extend(body) {
+            let first = head.seq.saturating_add(1);
+            let next = values::decode(row.get_ref(1)?).ok().and_then(|events| {
+                events.split(LINE_BREAK).try_fold(head, Head::extend)
+            });
+            match next {
                 Some(next) if next == found => head = next,
-                Some(_) | None => return Ok(Err(found.seq)),
+                Some(_) | None => return Ok(Err((first, found.seq))),
             }
         }
         Ok(Ok(head))
     };
     match walk() {
         Ok(Ok(head)) => Ok(head),
-        Ok(Err(seq)) => Err(JournalError(format!(
-            "the event log is damaged at event {seq}: its checksum does not follow from the event before; restore the \
-             journal from a backup, or get help before you continue"
-        ))),
+        Ok(Err((first, last))) => {
+            let at = if first < last {
+                format!("in events {first} to {last}")
+            } else {
+                format!("at event {last}")
+            };
+            Err(JournalError(format!(
+                "the event log is damaged {at}: its checksum does not follow from the event before; restore the \
+                 journal from a backup, or get help before you continue"
+            )))
+        }
         Err(error) => Err(unreadable(&error)),
     }
+}
+
+/// The end of a row with at least `newest` events after it, or of what was removed.
+fn before_newest(connection: &Connection, newest: i64) -> rusqlite::Result<Head> {
+    let start = beginning(connection)?;
+    let at_most = last(connection)?.saturating_sub(newest);
+    let head = |row: &rusqlite::Row<'_>| {
+        Ok(Head {
+            seq: row.get(0)?,
+            checksum: row.get(1)?,
+        })
+    };
+    let anchor = connection
+        .query_row(
+            "SELECT seq, checksum FROM events WHERE seq <= ?1 AND seq > ?2 ORDER BY seq DESC LIMIT 1",
+            [at_most, start.seq],
+            head,
+        )
+        .optional()?;
+    Ok(anchor.unwrap_or(start))
 }
 
 fn unreadable(error: &rusqlite::Error) -> JournalError {
@@ -196,7 +249,7 @@ mod tests {
         }
         let mut head = Head::EMPTY;
         for attempt in 0..events {
-            head = append(&connection, head, &Event::Sent { attempt }, 1_000 + attempt).unwrap();
+            head = append(&connection, head, [&Event::Sent { attempt }], 1_000 + attempt).unwrap();
         }
         assert_eq!(verify(&connection), Ok(head));
         connection
@@ -215,23 +268,33 @@ mod tests {
     fn a_changed_missing_or_moved_event_is_found() {
         for (sql, at) in [
             (
-                "UPDATE events SET body = replace(body, '4', '5') WHERE seq = 5",
-                5,
+                "UPDATE events SET body = '{\"Sent\":{\"attempt\":5}}' WHERE seq = 5",
+                "at event 5",
             ),
-            ("UPDATE events SET checksum = zeroblob(32) WHERE seq = 7", 7),
-            ("UPDATE events SET checksum = randomblob(32) WHERE seq = 10", 10),
-            ("UPDATE events SET body = body || ' ' WHERE seq = 1", 1),
-            ("DELETE FROM events WHERE seq = 3", 4),
-            ("DELETE FROM events WHERE seq = 1", 2),
-            ("UPDATE events SET seq = 20 WHERE seq = 10", 20),
+            (
+                "UPDATE events SET checksum = zeroblob(32) WHERE seq = 7",
+                "at event 7",
+            ),
+            (
+                "UPDATE events SET checksum = randomblob(32) WHERE seq = 10",
+                "at event 10",
+            ),
+            (
+                "UPDATE events SET body = '{\"Sent\":{\"attempt\":0}} ' WHERE seq = 1",
+                "at event 1",
+            ),
+            (
+                "UPDATE events SET body = x'21012a' WHERE seq = 6",
+                "at event 6",
+            ),
+            ("DELETE FROM events WHERE seq = 3", "in events 3 to 4"),
+            ("DELETE FROM events WHERE seq = 1", "in events 1 to 2"),
+            ("UPDATE events SET seq = 20 WHERE seq = 10", "in events 10 to 20"),
         ] {
             let connection = log(10);
             damage(&connection, sql);
             let error = verify(&connection).unwrap_err();
-            assert!(
-                error.0.contains(&format!("damaged at event {at}:")),
-                "{sql}: {error}"
-            );
+            assert!(error.0.contains(&format!("damaged {at}:")), "{sql}: {error}");
         }
         for sql in [
             "UPDATE events SET checksum = 'x' WHERE seq = 2",
@@ -241,6 +304,81 @@ mod tests {
             damage(&connection, sql);
             assert!(verify(&connection).is_err(), "{sql}");
         }
+    }
+
+    /// Ten transactions of a hundred events each.
+    fn shared_rows() -> (Connection, Head) {
+        let connection = log(0);
+        let mut head = Head::EMPTY;
+        for transaction in 0..10 {
+            let events: Vec<Event> = (0..100).map(|attempt| Event::Sent { attempt }).collect();
+            head = append(&connection, head, &events, 1_000 + transaction).unwrap();
+        }
+        (connection, head)
+    }
+
+    #[test]
+    fn events_of_a_transaction_share_a_row_and_are_one_chain() {
+        let (connection, head) = shared_rows();
+        let rows: i64 = connection
+            .query_row("SELECT count(*) FROM events", [], |row| row.get(0))
+            .unwrap();
+        assert_eq!((rows, head.seq), (10, 1_000));
+        assert_eq!(verify(&connection), Ok(head));
+        // The newest 150 events are in the last two rows.
+        assert_eq!(verify_newest(&connection, 150), Ok(head));
+        let alone = Connection::open_in_memory().unwrap();
+        for migration in super::super::files::MIGRATIONS {
+            alone.execute_batch(migration).unwrap();
+        }
+        let mut one_by_one = Head::EMPTY;
+        for attempt in (0..10).flat_map(|_| 0..100) {
+            one_by_one = append(&alone, one_by_one, [&Event::Sent { attempt }], 1_000).unwrap();
+        }
+        assert_eq!(one_by_one, head, "the checksums are over the events");
+        damage(&connection, "UPDATE events SET body = '' WHERE seq = 500");
+        assert!(verify(&connection).unwrap_err().0.contains("damaged in events 401 to 500:"));
+    }
+
+    #[test]
+    fn rows_are_short_enough_to_be_read_one_by_one() {
+        let connection = log(0);
+        let refusal = |number: u64| Event::StepFailed {
+            settlement: number,
+            step: sdk_plugin::StepIndex::FIRST,
+            reason: "r".repeat(ROW_BYTES / 3),
+        };
+        let events: Vec<Event> = (0..10).map(refusal).collect();
+        let head = append(&connection, Head::EMPTY, &events, 1).unwrap();
+        let mut statement = connection.prepare("SELECT seq FROM events ORDER BY seq").unwrap();
+        let seqs = statement.query_map([], |row| row.get(0)).unwrap();
+        let seqs: Vec<i64> = seqs.map(Result::unwrap).collect();
+        assert_eq!(seqs, [3, 6, 9, 10]);
+        assert_eq!(verify(&connection), Ok(head));
+    }
+
+    #[test]
+    fn whole_rows_go_and_at_least_one() {
+        let (connection, whole) = shared_rows();
+        // Transaction n was recorded at 1,000 + n.
+        for (before_ms, limit, dropped, first) in [
+            (1_000, 999, 0, 1),
+            (1_009, 20, 100, 101),
+            (1_009, 250, 200, 301),
+            (1_005, 999, 200, 501),
+            (9_999, 999, 400, 901),
+            (9_999, 999, 0, 901),
+        ] {
+            assert_eq!(
+                drop_before(&connection, before_ms, limit),
+                Ok(dropped),
+                "{before_ms}"
+            );
+            assert_eq!(range(&connection), Ok((first, 1_000)), "{before_ms}");
+            assert_eq!(verify_all(&connection), Ok((first, 1_000)), "{before_ms}");
+        }
+        assert_eq!(verify(&connection), Ok(whole));
+        assert_eq!(range(&log(0)), Ok((0, 0)));
     }
 
     #[test]

@@ -19,12 +19,13 @@ use super::advice::Advice;
 /// In the database's header: `SwYd`.
 const APPLICATION_ID: i64 = 0x5377_5964;
 /// Schemas in order; the database's `user_version` counts how many it has.
-pub(super) const MIGRATIONS: [&str; 5] = [
+pub(super) const MIGRATIONS: [&str; 6] = [
     include_str!("001.sql"),
     include_str!("002.sql"),
     include_str!("003.sql"),
     include_str!("004.sql"),
     include_str!("005.sql"),
+    include_str!("006.sql"),
 ];
 /// The newest schema.
 pub(super) const SCHEMA: i64 = MIGRATIONS.len() as i64;

@@ -20,7 +20,7 @@ const SKIPPED: u64 = 1 << 40;
 const SECRET: &str = "secret";
 const IDS_BELOW: &str = "ids_below";
 const LOOKUPS: &str = "lookups";
-/// Rows that are given their look-up keys in one step.
+/// Rows that are read in one step.
 const PAGE: usize = 1_000;
 
 /// The ids that may be used.
@@ -162,7 +162,8 @@ pub(super) fn add_lookups(connection: &Connection) -> Result<(), JournalError> {
     transaction.commit().map_err(|error| failed(&error))
 }
 
-fn each(
+/// Every row of a table, some at a time.
+pub(super) fn each(
     tables: &mut Tables<'_>,
     table: Table,
     mut with: impl FnMut(&mut Tables<'_>, &str, &str) -> Result<(), JournalError>,

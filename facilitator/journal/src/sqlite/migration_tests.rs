@@ -3,7 +3,7 @@
 use rusqlite::Connection;
 use sdk_plugin::Amount;
 
-use super::super::conformance::{NETWORK, opened, paid};
+use super::super::conformance::{NETWORK, opened, opened_with, paid, prepared, released};
 use super::*;
 use crate::{CommitError, Filter, Reference, Stage};
 
@@ -28,6 +28,25 @@ fn of_schema_4() -> tempfile::TempDir {
         .execute_batch(include_str!("kept/schema_4.sql"))
         .unwrap();
     folder
+}
+
+/// The same journal as the version with schema 5 left it, with 7 paid, released and finished, and 9 in a slot.
+fn of_schema_5() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let connection = Connection::open(folder.path().join(DATABASE)).unwrap();
+    connection
+        .execute_batch(include_str!("kept/schema_5.sql"))
+        .unwrap();
+    folder
+}
+
+/// How many keys of the table are as schema 5 has them, and how many are packed.
+fn forms(folder: &Path, table: &str) -> (i64, i64) {
+    let sql = format!("SELECT count(*) FILTER (WHERE typeof(key) = 'text'), count(*) FILTER (WHERE typeof(key) = 'blob') FROM {table}");
+    let connection = Connection::open(folder.join(DATABASE)).unwrap();
+    connection
+        .query_row(&sql, [], |row| Ok((row.get(0)?, row.get(1)?)))
+        .unwrap()
 }
 
 fn ids(rows: Vec<SettlementRow>) -> Vec<u64> {
@@ -92,6 +111,88 @@ async fn a_journal_of_schema_4_continues_and_is_copied_before() {
         .unwrap();
     assert_eq!(of_copy, 4);
     assert!(SqliteJournal::open(folder.path()).is_ok());
+}
+
+#[tokio::test]
+async fn rows_of_schema_5_and_new_ones_are_read_as_one_table() {
+    let folder = of_schema_5();
+    let journal = SqliteJournal::open(folder.path()).unwrap();
+    let new = journal.new_id();
+    let event = opened_with(new, "evm|eip155:84532|0xc11", |row, _, _| {
+        // Among the old ones by time, and after them by its number.
+        row.opened_at_ms = 1_600_000_000_000;
+        row.reference = "a".repeat(32);
+    });
+    journal.commit(vec![event, prepared(new + 1, new, 9)]).await.unwrap();
+    let page = journal.list(&Filter::default(), None, 9).await.unwrap();
+    assert_eq!(ids(page.rows), [9, 7, new, 5, 3, 1]);
+    let first = journal.list(&Filter::default(), None, 3).await.unwrap();
+    let rest = journal.list(&Filter::default(), first.cursor.as_deref(), 3).await;
+    assert_eq!(ids(rest.unwrap().rows), [5, 3, 1], "in pages");
+    let oldest = journal.unfinished_after(0, 9).await.unwrap();
+    assert_eq!(oldest.iter().map(|(row, _)| row.id).collect::<Vec<_>>(), [5, 9, new]);
+    assert!(oldest.iter().all(|(_, plan)| plan.is_some()));
+    for (claim, id) in [("0xc3", 3), ("0xc11", new)] {
+        let found = journal.find(&Reference::Claim(claim.into())).await.unwrap();
+        assert_eq!(ids(found), [id]);
+    }
+    let claim = journal.settlement(7).await.unwrap().unwrap().claim;
+    for taken in [claim.as_str(), "evm|eip155:84532|0xc3", "evm|eip155:84532|0xc11"] {
+        let again = journal.commit(vec![opened(journal.new_id(), taken)]).await;
+        assert_eq!(again, Err(CommitError::ClaimTaken), "{taken}");
+    }
+    for (id, events) in [(7, 8), (9, 2), (new, 2)] {
+        assert_eq!(journal.history(id).await.unwrap().len(), events, "{id}");
+    }
+}
+
+#[tokio::test]
+async fn a_row_of_schema_5_is_replaced_when_it_is_written_again() {
+    let folder = of_schema_5();
+    let journal = SqliteJournal::open(folder.path()).unwrap();
+    assert_eq!(forms(folder.path(), "settlements"), (5, 0));
+    journal.commit(vec![released(5)]).await.unwrap();
+    assert_eq!(forms(folder.path(), "settlements"), (4, 1), "one row, not two");
+    assert_eq!(journal.commit(vec![released(5)]).await, Err(CommitError::AlreadyReleased));
+    let released = journal.settlement(5).await.unwrap().unwrap();
+    assert!(released.release.is_some());
+    // Its number is not the highest one, although its key sorts last.
+    drop(journal);
+    assert!(tools::verify(folder.path()).is_ok());
+    let journal = SqliteJournal::open(folder.path()).unwrap();
+    assert!(journal.new_id() > 10);
+    let reopened = journal.settlement(5).await.unwrap().unwrap();
+    assert_eq!(reopened, released);
+}
+
+#[tokio::test]
+async fn rows_of_schema_5_are_removed_in_time() {
+    let folder = of_schema_5();
+    let journal = SqliteJournal::open(folder.path()).unwrap();
+    let late_ms = 4_000_000_000_000;
+    for (stage, due) in [
+        (Stage::Payloads, vec![3, 7]),
+        (Stage::Details, vec![1, 3, 7]),
+        (Stage::Settlement, vec![1, 3, 7]),
+    ] {
+        let waiting = journal.due_for(stage, late_ms, 9).await.unwrap();
+        assert_eq!(waiting.iter().map(|(_, id)| *id).collect::<Vec<_>>(), due, "{stage:?}");
+        let dropped = Event::Dropped { stage, due: waiting };
+        journal.commit(vec![dropped]).await.unwrap();
+    }
+    assert!(journal.drop_events(late_ms, 10_000).await.unwrap() > 20);
+    assert_eq!(journal.history(7).await.unwrap(), []);
+    let again = journal
+        .commit(vec![opened(journal.new_id(), "evm|eip155:84532|0xc3")])
+        .await;
+    assert_eq!(again, Err(CommitError::ClaimTaken), "what refuses a replay is kept");
+    drop(journal);
+    for table in ["plans", "payloads", "history"] {
+        let (old, new) = forms(folder.path(), table);
+        // Of what is open: 5 and 9.
+        assert_eq!((old, new), (if table == "history" { 3 } else { 2 }, 0), "{table}");
+    }
+    assert!(tools::verify(folder.path()).is_ok());
 }
 
 #[tokio::test]

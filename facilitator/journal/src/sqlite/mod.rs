@@ -19,9 +19,11 @@ mod fate;
 mod files;
 mod mark;
 mod meta;
+mod packed;
 mod reader;
 mod tables;
 pub mod tools;
+mod values;
 mod writer;
 
 #[cfg(test)]
@@ -208,7 +210,7 @@ fn old_copy(
         .apply(std::slice::from_ref(&event), stamp)
         .map_err(|error| failed(&error))?;
     group.flush().map_err(|error| failed(&error))?;
-    let head = event_log::append(&transaction, head, &event, stamp.at_ms).map_err(|error| failed(&error))?;
+    let head = event_log::append(&transaction, head, [&event], stamp.at_ms).map_err(|error| failed(&error))?;
     transaction.commit().map_err(|error| failed(&error))?;
     tracing::error!(
         "journal_is_old: {} is older than the answers that callers got: {why}. Payments that are unreleased \
@@ -241,6 +243,24 @@ pub fn read<T>(
         return Ok(None);
     }
     query(&mut Tables::new(&connection)).map(Some)
+}
+
+/// Changes rows of a directory's journal, as a test of what notices it: those for whose text `change` has another one. Returns how
+/// many.
+#[cfg(any(test, feature = "testkit"))]
+pub fn edit(
+    directory: &Path,
+    table: super::Table,
+    change: impl Fn(&str) -> Option<String>,
+) -> Result<usize, JournalError> {
+    let connection = files::connect(&directory.join(files::DATABASE))?;
+    let mut edited = 0;
+    meta::each(&mut Tables::new(&connection), table, |tables, key, text| {
+        let Some(other) = change(text) else { return Ok(()) };
+        edited += 1;
+        super::Storage::write(tables, table, key, &super::Write::Put(other))
+    })?;
+    Ok(edited)
 }
 
 /// The journal's file in its directory.

@@ -3,6 +3,7 @@ use std::path::PathBuf;
 
 use rusqlite::ffi;
 use serde_json::json;
+use sha2::{Digest as _, Sha256};
 
 use super::super::conformance::{NETWORK, opened, paid, prepared, released, rows, settlement, stored};
 use super::super::open_slots;
@@ -129,6 +130,16 @@ async fn what_is_no_journal_of_ours_is_refused_and_left_alone() {
     assert!(error(&file.path().join("data")).contains("can't be created"));
 }
 
+/// The events of the log, one a line.
+fn logged(directory: &Path) -> Vec<(i64, String)> {
+    let connection = Connection::open(directory.join(DATABASE)).unwrap();
+    let mut statement = connection.prepare("SELECT seq, body FROM events ORDER BY seq").unwrap();
+    let rows = statement.query_map([], |row| {
+        Ok((row.get(0)?, values::decode(row.get_ref(1)?).unwrap().into_owned()))
+    });
+    rows.unwrap().map(Result::unwrap).collect()
+}
+
 #[tokio::test]
 async fn a_damaged_event_log_is_not_opened() {
     let folder = tempfile::tempdir().unwrap();
@@ -141,11 +152,11 @@ async fn a_damaged_event_log_is_not_opened() {
     connection
         .execute_batch("DROP TRIGGER events_are_never_changed")
         .unwrap();
+    let (seq, body) = logged(folder.path()).swap_remove(2);
+    let other = body.replace("\"value\":2", "\"value\":9");
+    assert!(seq == 3 && other != body, "{body}");
     connection
-        .execute(
-            "UPDATE events SET body = replace(body, '\"value\":2', '\"value\":9') WHERE seq = 3",
-            [],
-        )
+        .execute("UPDATE events SET body = ?1 WHERE seq = 3", [other])
         .unwrap();
     drop(connection);
     assert!(
@@ -164,10 +175,7 @@ async fn bearer_instruments_are_not_in_the_log() {
         .await
         .unwrap();
     drop(journal);
-    let connection = Connection::open(folder.path().join(DATABASE)).unwrap();
-    let log: String = connection
-        .query_row("SELECT group_concat(body) FROM events", [], |row| row.get(0))
-        .unwrap();
+    let log: String = logged(folder.path()).into_iter().map(|(_, body)| body).collect();
     assert!(log.contains("Prepared") && log.contains(NETWORK), "{log}");
     assert!(!log.contains("11223344") && !log.contains("plan of a"), "{log}");
 }
@@ -314,6 +322,17 @@ fn small(directory: &Path, pages: i64) -> SqliteJournal {
     SqliteJournal::start(&path, connection, lock, Arc::new(SystemClock)).unwrap()
 }
 
+/// A text that can't be compressed to less than half.
+fn noise(seed: u64, length: usize) -> String {
+    let block = |number: usize| {
+        let mut hash = Sha256::new();
+        hash.update(seed.to_be_bytes());
+        hash.update(number.to_be_bytes());
+        hex::encode(hash.finalize())
+    };
+    (0..length / 64).map(block).collect()
+}
+
 #[tokio::test]
 async fn a_full_disk_refuses_commits_and_loses_nothing() {
     let folder = tempfile::tempdir().unwrap();
@@ -324,7 +343,7 @@ async fn a_full_disk_refuses_commits_and_loses_nothing() {
         load.spawn(async move {
             let key = format!("{n:03}");
             let result = journal
-                .commit(vec![stored(&key, json!("v".repeat(10_000)))])
+                .commit(vec![stored(&key, json!(noise(n, 20_000)))])
                 .await;
             (key, result)
         });
@@ -342,7 +361,7 @@ async fn a_full_disk_refuses_commits_and_loses_nothing() {
     assert!(full > 0);
     assert_eq!(keys(&journal).await, kept, "reads continue");
     let again = journal
-        .commit(vec![stored("zzz", json!("v".repeat(400_000)))])
+        .commit(vec![stored("zzz", json!(noise(99, 800_000)))])
         .await;
     assert_eq!(again, Err(CommitError::Full), "the process lives");
     drop(journal);
@@ -350,7 +369,7 @@ async fn a_full_disk_refuses_commits_and_loses_nothing() {
     let journal = SqliteJournal::open(folder.path()).unwrap();
     assert_eq!(keys(&journal).await, kept);
     journal
-        .commit(vec![stored("zzz", json!("v".repeat(400_000)))])
+        .commit(vec![stored("zzz", json!(noise(99, 800_000)))])
         .await
         .unwrap();
 }

@@ -5,9 +5,13 @@ use std::fs::{File, OpenOptions};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, OptionalExtension as _};
+use rusqlite::Connection;
 
-use super::super::{JournalError, Table};
+use super::super::keys::id_key;
+use super::super::queries::decode;
+use super::super::row::{SettlementRow, SlotRow};
+use super::super::{JournalError, Rows as _, Table};
+use super::tables::Tables;
 use super::{event_log, files, meta};
 
 /// The result of a check.
@@ -90,42 +94,51 @@ fn check(connection: &Connection) -> Result<Verified, JournalError> {
         )));
     }
     let events = event_log::verify_all(&transaction)?;
-    for (what, sql) in [
-        (
-            "an unfinished settlement without a row",
-            "SELECT key FROM unfinished WHERE key NOT IN (SELECT key FROM settlements) LIMIT 1",
-        ),
-        (
-            "an unfinished settlement without a plan",
-            "SELECT key FROM unfinished WHERE key NOT IN (SELECT key FROM plans)
-             AND (SELECT json_array_length(value, '$.steps') FROM settlements AS s WHERE s.key = unfinished.key) > 0 LIMIT 1",
-        ),
-        (
-            "an open slot whose transaction has no row or no signed bytes",
-            "SELECT s.key FROM open_slots AS s, json_each(s.value, '$.attempts') AS a
-             WHERE printf('%020d', a.value) NOT IN (SELECT key FROM attempts)
-                OR printf('%020d', a.value) NOT IN (SELECT key FROM payloads) LIMIT 1",
-        ),
-        (
-            "a claim without its settlement",
-            "SELECT key FROM claims WHERE printf('%020d', value) NOT IN (SELECT key FROM settlements) LIMIT 1",
-        ),
-    ] {
-        let key: Option<String> = transaction
-            .query_row(sql, [], |row| row.get(0))
-            .optional()
-            .map_err(|error| failed(&error))?;
-        if let Some(key) = key {
-            return Err(JournalError(format!(
-                "the journal has {what} ({key}); restore a backup, or get help before you continue"
-            )));
-        }
+    if let Some((what, key)) = missing(&mut Tables::new(&transaction))? {
+        return Err(JournalError(format!(
+            "the journal has {what} ({key}); restore a backup, or get help before you continue"
+        )));
     }
     let mut rows: u64 = 0;
     for (_, number) in counts(&transaction)? {
         rows = rows.saturating_add(number);
     }
     Ok(Verified { events, rows })
+}
+
+/// A row without one that belongs to it, and its key.
+fn missing(tables: &mut Tables<'_>) -> Result<Option<(&'static str, String)>, JournalError> {
+    let mut found = None;
+    meta::each(tables, Table::Unfinished, |tables, key, _| {
+        let Some(text) = tables.get(Table::Settlements, key)? else {
+            found.get_or_insert(("an unfinished settlement without a row", key.to_owned()));
+            return Ok(());
+        };
+        let row: SettlementRow = decode(Table::Settlements, key, &text)?;
+        if !row.steps.is_empty() && tables.get(Table::Plans, key)?.is_none() {
+            found.get_or_insert(("an unfinished settlement without a plan", key.to_owned()));
+        }
+        Ok(())
+    })?;
+    meta::each(tables, Table::OpenSlots, |tables, key, text| {
+        let slot: SlotRow = decode(Table::OpenSlots, key, text)?;
+        for attempt in slot.attempts {
+            let id = id_key(attempt);
+            if tables.get(Table::Attempts, &id)?.is_none() || tables.get(Table::Payloads, &id)?.is_none() {
+                let what = "an open slot whose transaction has no row or no signed bytes";
+                found.get_or_insert((what, key.to_owned()));
+            }
+        }
+        Ok(())
+    })?;
+    meta::each(tables, Table::Claims, |tables, key, text| {
+        let id: u64 = decode(Table::Claims, key, text)?;
+        if tables.get(Table::Settlements, &id_key(id))?.is_none() {
+            found.get_or_insert(("a claim without its settlement", key.to_owned()));
+        }
+        Ok(())
+    })?;
+    Ok(found)
 }
 
 fn counts(connection: &Connection) -> Result<Vec<(&'static str, u64)>, JournalError> {
@@ -156,10 +169,7 @@ pub fn stats(directory: &Path) -> Result<Stats, JournalError> {
         schema: files::schema(&transaction, &path)?,
         bytes: (length(&path), length(&files::wal(&path))),
         free_bytes: u64::try_from(free).unwrap_or(0),
-        events: (
-            number("SELECT coalesce(min(seq), 0) FROM events")?,
-            number("SELECT coalesce(max(seq), 0) FROM events")?,
-        ),
+        events: event_log::range(&transaction).map_err(|error| failed(&error))?,
         rows: counts(&transaction)?,
     })
 }

@@ -7,7 +7,7 @@ use rusqlite::Connection;
 use super::super::conformance::{opened, paid, prepared, released, stored};
 use super::tools::{backup, restore, stats, verify};
 use super::*;
-use crate::{CommitError, open_slots};
+use crate::{CommitError, Table, open_slots};
 
 const DATABASE: &str = "journal.sqlite";
 
@@ -139,7 +139,7 @@ async fn what_is_no_backup_of_this_journal_is_refused_and_changes_nothing() {
         ("text", "not a database"),
         ("program", "no journal of switchyard"),
         ("missing", "can't be opened"),
-        ("damaged", "damaged at event 4"),
+        ("damaged", "damaged in events 3 to 4"),
         ("without bytes", "no signed bytes"),
         ("older", "brings it up to date"),
         ("newer", "a newer one"),
@@ -149,6 +149,59 @@ async fn what_is_no_backup_of_this_journal_is_refused_and_changes_nothing() {
         assert_eq!(verify(here.path()).unwrap().events, (1, 9), "{name}");
     }
     assert!(restore(here.path(), &path("strangers"), true).is_ok());
+}
+
+#[tokio::test]
+async fn rows_that_do_not_belong_together_are_found() {
+    for (table, key, why) in [
+        (Table::Plans, 5, "an unfinished settlement without a plan"),
+        (Table::Settlements, 5, "an unfinished settlement without a row"),
+        (Table::Settlements, 1, "an unfinished settlement without a row"),
+        (Table::Attempts, 6, "an open slot whose transaction has no row"),
+        (Table::Payloads, 6, "no signed bytes"),
+    ] {
+        let here = folder();
+        payments(&SqliteJournal::open(here.path()).unwrap()).await;
+        assert!(verify(here.path()).is_ok());
+        let connection = Connection::open(here.path().join(DATABASE)).unwrap();
+        let key = packed::pack(&crate::keys::id_key(key));
+        let sql = format!("DELETE FROM {} WHERE key = ?1", table.name());
+        assert_eq!(connection.execute(&sql, [key]).unwrap(), 1);
+        let error = verify(here.path()).unwrap_err();
+        assert!(error.0.contains(why), "{table:?}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn a_value_that_is_damaged_is_an_error_that_names_its_table() {
+    let here = folder();
+    let journal = SqliteJournal::open(here.path()).unwrap();
+    payments(&journal).await;
+    let connection = Connection::open(here.path().join(DATABASE)).unwrap();
+    // A frame that claims many gigabytes, and a key that is none.
+    connection
+        .execute("UPDATE plans SET value = x'e101ffffffffffffff7f00'", [])
+        .unwrap();
+    let error = journal.unfinished_after(0, 9).await.unwrap_err();
+    assert!(error.0.contains("table plans: ") && error.0.contains("names a length"), "{error}");
+    connection.execute("UPDATE requests SET key = x'0000'", []).unwrap();
+    let error = read(here.path(), |rows| rows.scan(Table::Requests, "", None, 9)).unwrap_err();
+    assert!(error.0.contains("table requests: ") && error.0.contains("key can't be read"), "{error}");
+    let still = journal.settlement(1).await.unwrap();
+    assert!(still.is_some(), "other rows are read");
+}
+
+#[tokio::test]
+async fn rows_are_edited_for_tests() {
+    let here = folder();
+    let journal = SqliteJournal::open(here.path()).unwrap();
+    payments(&journal).await;
+    let edited = edit(here.path(), Table::Settlements, |row| {
+        row.contains("\"id\":3,").then(|| row.replace("0xb", "0xother"))
+    });
+    assert_eq!(edited, Ok(1));
+    assert_eq!(journal.settlement(3).await.unwrap().unwrap().payer, "0xother");
+    assert_eq!(journal.settlement(1).await.unwrap().unwrap().payer, "0xb");
 }
 
 #[tokio::test]

@@ -307,16 +307,14 @@ impl Writer {
             return Err(Failure::Journal(CommitError::Full));
         }
         let results = applied.map_err(|error| Failure::Rows(error.into()))?;
-        let mut head = self.head;
         let accepted = group.iter().zip(&results).filter(|(_, result)| result.is_ok());
-        for event in accepted.flat_map(|(entry, _)| &entry.events) {
-            head = event_log::append(&self.connection, head, event, at_ms).map_err(|error| {
-                match fate(&error) {
-                    Fate::Undo(error) => Failure::Journal(error),
-                    Fate::Unknown => Failure::Rows(CommitError::Io(error.to_string())),
-                }
-            })?;
-        }
+        let events = accepted.flat_map(|(entry, _)| &entry.events);
+        let head = event_log::append(&self.connection, self.head, events, at_ms).map_err(|error| {
+            match fate(&error) {
+                Fate::Undo(error) => Failure::Journal(error),
+                Fate::Unknown => Failure::Rows(CommitError::Io(error.to_string())),
+            }
+        })?;
         Ok((results, head))
     }
 

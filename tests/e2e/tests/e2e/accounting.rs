@@ -175,19 +175,12 @@ fn a_comparison_finds_what_the_journal_and_the_chain_do_not_agree_on() {
 
     // A row that says another fee.
     let fee = cost(&world, &first);
-    let journal = world.facilitator.data_folder().join("journal.sqlite");
-    let connection = rusqlite::Connection::open(&journal).expect("opened");
-    let edited = connection
-        .execute(
-            "UPDATE settlements SET value = replace(value, ?1, ?2) WHERE instr(value, ?3)",
-            [
-                format!("\"fee\":\"{fee}\""),
-                "\"fee\":\"1\"".to_owned(),
-                first.clone(),
-            ],
-        )
-        .expect("edited");
-    assert_eq!(edited, 1);
+    let folder = world.facilitator.data_folder();
+    let edited = journal::sqlite::edit(folder.as_ref(), journal::Table::Settlements, |row| {
+        let other = row.replace(&format!("\"fee\":\"{fee}\""), "\"fee\":\"1\"");
+        row.contains(&first).then_some(other)
+    });
+    assert_eq!(edited, Ok(1));
     let (status, differences, summary) = reconciled(&world);
     let other_fee = ("fee".to_owned(), first.clone());
     assert_eq!(
@@ -196,7 +189,7 @@ fn a_comparison_finds_what_the_journal_and_the_chain_do_not_agree_on() {
         "{summary}"
     );
     // Without a journal nothing can be compared.
-    drop(connection);
+    let journal = folder.join("journal.sqlite");
     wait::until("the folder is free", wait::LONG, || {
         std::fs::rename(&journal, journal.with_extension("gone")).ok()
     });

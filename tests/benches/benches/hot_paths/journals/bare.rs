@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use journal::group::Group;
-use journal::sqlite::SqliteJournal;
+use journal::sqlite::{SqliteJournal, read};
 use journal::{Event, JournalError, RowKey, Rows, Stamp, Storage, Table, Write};
 use rusqlite::{Connection, params};
 
@@ -119,7 +119,7 @@ impl Storage for Recorder {
     }
 }
 
-/// A database with the journal's schema and settings.
+/// A database with the journal's schema and settings. Values are not compressed, and each event has a row.
 pub(super) struct BareSqlite {
     connection: Connection,
     next_event: i64,
@@ -180,21 +180,17 @@ fn connect(folder: &Path) -> Connection {
     Connection::open(folder.join("journal.sqlite")).expect("the journal's database")
 }
 
-/// Every row and every event without its checksum, in the order of their keys.
+/// Every row in the order of the keys, and how many events there are.
 pub(super) fn content(folder: &Path) -> Vec<(&'static str, String, String)> {
-    let connection = connect(folder);
     let mut content = Vec::new();
-    let read = |name: &'static str, sql: &str| -> rusqlite::Result<Vec<_>> {
-        let mut statement = connection.prepare(sql)?;
-        let rows = statement.query_map([], |row| Ok((name, row.get(0)?, row.get(1)?)))?;
-        rows.collect()
-    };
     for table in Table::ALL {
-        let name = table.name();
-        let sql = format!("SELECT key, value FROM {name} ORDER BY key");
-        content.extend(read(name, &sql).expect("rows"));
+        let rows = read(folder, |rows| rows.scan(table, "", None, usize::MAX)).expect("rows");
+        let rows = rows.expect("a journal").into_iter();
+        content.extend(rows.map(|(key, value)| (table.name(), key, value)));
     }
-    let sql = "SELECT format('%020d', seq), body FROM events ORDER BY seq";
-    content.extend(read("events", sql).expect("events"));
+    let last: i64 = connect(folder)
+        .query_row("SELECT max(seq) FROM events", [], |row| row.get(0))
+        .expect("events");
+    content.push(("events", last.to_string(), String::new()));
     content
 }

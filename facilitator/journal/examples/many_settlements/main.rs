@@ -1,14 +1,18 @@
 //! How a journal in SQLite grows, and how it starts, with many settlements: made by the code that makes them in service.
 //!
 //! ```text
-//! cargo run --release -p journal --features testkit --example many_settlements -- fill FOLDER 1000000
-//! cargo run --release -p journal --features testkit --example many_settlements -- open FOLDER 10000
+//! cargo run --release -p journal --features testkit --example many_settlements -- fill FOLDER 1000000 [SCHEME]
+//! cargo run --release -p journal --features testkit --example many_settlements -- open FOLDER 10000 [SCHEME]
 //! cargo run --release -p journal --features testkit --example many_settlements -- start FOLDER
 //! cargo run --release -p journal --features testkit --example many_settlements -- retain FOLDER
+//! cargo run --release -p journal --features testkit --example many_settlements -- sizes FOLDER
+//! cargo run --release -p journal --features testkit --example many_settlements -- samples FOLDER
 //! ```
 //!
 //! `fill` adds finished settlements, `open` adds such that wait for their block, `start` opens the journal and reads what is
-//! open as a start does, and `retain` measures paced commits with and without the removal of old rows beside them.
+//! open as a start does, `retain` measures paced commits with and without the removal of old rows beside them, and `sizes` shows
+//! what each table takes. SCHEME is `exact` (on EVM, the default), `auth-capture` or `solana`. `samples` writes the values of
+//! some payments of each scheme to files, for a new dictionary (`src/sqlite/dictionary/README.md`).
 
 #![allow(
     clippy::disallowed_methods,
@@ -16,23 +20,24 @@
     reason = "a program that measures"
 )]
 
+mod payment;
+mod samples;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use journal::sqlite::SqliteJournal;
-use journal::testkit::{opened_with, paid, prepared};
-use journal::{CommitError, Event, Ground, GroundAt, Journal, Release, Stage, open_slots};
-use sdk_plugin::StepIndex;
+use journal::sqlite::{FILE, SqliteJournal};
+use journal::{CommitError, Event, Filter, Journal, Stage, open_slots};
+use payment::{Numbers, Payment, Scheme};
 
-type Failure = Box<dyn std::error::Error>;
+pub(crate) type Failure = Box<dyn std::error::Error>;
 
 /// Commits at once: as many share a sync as there are payments at once.
 const AT_ONCE: u64 = 256;
-/// About as long as the plan of an `exact` payment.
-const PLAN_BYTES: usize = 1_800;
-/// When they finished, milliseconds since the epoch.
-const FINISHED_MS: u64 = 1_700_000_000_000;
+/// Later than everything that `fill` records, milliseconds since the epoch.
+const AFTERWARDS_MS: u64 = 4_000_000_000_000;
+const DAY_MS: u64 = 86_400_000;
 /// Pause between two paced commits.
 const PACE: Duration = Duration::from_millis(5);
 const PACED: usize = 2_000;
@@ -45,93 +50,38 @@ fn main() -> Result<(), Failure> {
         .enable_time()
         .build()?;
     match arguments.as_slice() {
-        ["fill", folder, count] => runtime.block_on(fill(Path::new(folder), count.parse()?, true)),
-        ["open", folder, count] => runtime.block_on(fill(Path::new(folder), count.parse()?, false)),
+        ["fill", folder, count, scheme @ ..] => {
+            runtime.block_on(fill(Path::new(folder), count.parse()?, scheme_of(scheme)?, true))
+        }
+        ["open", folder, count, scheme @ ..] => {
+            runtime.block_on(fill(Path::new(folder), count.parse()?, scheme_of(scheme)?, false))
+        }
         ["start", folder] => runtime.block_on(start(Path::new(folder))),
         ["retain", folder] => runtime.block_on(retain(Path::new(folder))),
-        _ => Err("fill FOLDER COUNT, open FOLDER COUNT, start FOLDER, or retain FOLDER".into()),
+        ["sizes", folder] => sizes(Path::new(folder)),
+        ["samples", folder] => runtime.block_on(samples::write(Path::new(folder))),
+        _ => Err(
+            "fill FOLDER COUNT [SCHEME], open FOLDER COUNT [SCHEME], start FOLDER, retain FOLDER, sizes FOLDER, or samples FOLDER"
+                .into(),
+        ),
     }
 }
 
-/// The commits of one payment.
-fn life(settlement: u64, attempt: u64, sequence: u64) -> [Vec<Event>; 3] {
-    let payer = format!("0x{:040x}", settlement % 5_000);
-    let claim = format!(
-        "evm|eip155:84532|eip3009:0x{:040x}:{payer}:0x{settlement:064x}",
-        7
-    );
-    let opened = opened_with(settlement, &claim, |row, _, _| {
-        row.payer.clone_from(&payer);
-        row.digest = format!("{settlement:064x}");
-        row.fingerprint = format!("{settlement:064x}");
-        row.request = format!("{settlement:064x}");
-        row.reference = format!("{settlement:032x}");
-        row.pay_to = format!("0x{:040x}", settlement % 50);
-        row.asset = format!("0x{:040x}", 7);
-        row.tenant = Some(format!("shop{}", settlement % 20));
-        row.opened_at_ms = FINISHED_MS;
-    });
-    let opened = match opened {
-        Event::Opened(mut new) => {
-            new.plan = "p".repeat(PLAN_BYTES);
-            Event::Opened(new)
-        }
-        other => other,
+fn scheme_of(names: &[&str]) -> Result<Scheme, Failure> {
+    match names {
+        [] => Ok(Scheme::ExactEvm),
+        [name] => Scheme::named(name),
+        _ => Err("one scheme at most".into()),
+    }
+}
+
+fn payment(journal: &SqliteJournal, scheme: Scheme, sequence: u64) -> Result<Payment, Failure> {
+    let numbers = Numbers {
+        settlement: journal.new_id(),
+        attempt: journal.new_id(),
+        sequence,
     };
-    let prepared = match prepared(attempt, settlement, sequence) {
-        Event::Prepared(mut new) => {
-            new.row.tx_id = format!("0x{attempt:064x}");
-            new.bytes.0 = vec![7; 330];
-            Event::Prepared(new)
-        }
-        other => other,
-    };
-    let tx_id = format!("0x{attempt:064x}");
-    let ground = Ground {
-        attempt,
-        at: GroundAt::Block(tx_id.clone()),
-        height: 50,
-        foreign: None,
-        reverted: false,
-    };
-    let release = Release {
-        number: settlement,
-        tenant: None,
-        idempotency_key: None,
-        body: format!(
-            "{{\"success\":true,\"payer\":\"{payer}\",\"transaction\":\"{tx_id}\",\"network\":\"eip155:84532\"}}"
-        ),
-        at_ms: FINISHED_MS,
-    };
-    let step = StepIndex::FIRST;
-    [
-        vec![opened, prepared],
-        vec![
-            Event::Sent { attempt },
-            paid(settlement, &format!("{tx_id}/7")),
-            Event::StepGrounded {
-                settlement,
-                step,
-                ground,
-            },
-            Event::Released { settlement, release },
-            Event::KeysFreed { settlement },
-        ],
-        vec![
-            Event::SlotClosed {
-                network: "eip155:84532".into(),
-                signer: "0xa".into(),
-                sequence,
-                by: tx_id,
-            },
-            Event::StepFinal { settlement, step },
-            Event::KeysFreed { settlement },
-            Event::Finished {
-                settlement,
-                at_ms: FINISHED_MS,
-            },
-        ],
-    ]
+    Payment::of(scheme, numbers, journal.reference(numbers.settlement))
 }
 
 async fn together(journal: &Arc<SqliteJournal>, commits: Vec<Vec<Event>>) -> Result<(), Failure> {
@@ -154,22 +104,28 @@ fn bytes_of(folder: &Path) -> Result<u64, Failure> {
     Ok(sum)
 }
 
-async fn fill(folder: &Path, count: u64, to_the_end: bool) -> Result<(), Failure> {
+async fn fill(folder: &Path, count: u64, scheme: Scheme, to_the_end: bool) -> Result<(), Failure> {
     let journal = Arc::new(SqliteJournal::open(folder)?);
     let (before, began) = (bytes_of(folder)?, Instant::now());
-    let first = journal.lane_next("eip155:84532", "0xa").await?.unwrap_or(0);
+    let lane = scheme.lane();
+    let first = journal.lane_next(&lane.network, &lane.signer).await?.unwrap_or(0);
     let mut done = 0;
     while done < count {
         let mut stages: [Vec<Vec<Event>>; 3] = Default::default();
+        let mut marks = Vec::new();
         for at in done..count.min(done + AT_ONCE) {
-            let [opened, paid, closed] = life(journal.new_id(), journal.new_id(), first + at);
-            stages[0].push(opened);
+            let payment = payment(&journal, scheme, first + at)?;
+            stages[0].push(payment.opened);
             if to_the_end {
-                stages[1].push(paid);
-                stages[2].push(closed);
+                marks.push(payment.sent);
+                stages[1].push(payment.paid);
+                stages[2].push(payment.finished);
             }
         }
-        for commits in stages {
+        for (at, commits) in stages.into_iter().enumerate() {
+            if at == 1 {
+                marks.drain(..).for_each(|mark| journal.note(mark));
+            }
             together(&journal, commits).await?;
         }
         done = count.min(done + AT_ONCE);
@@ -185,6 +141,23 @@ async fn fill(folder: &Path, count: u64, to_the_end: bool) -> Result<(), Failure
         u128::from(count).saturating_mul(1_000) / took_ms,
         grown / count.max(1)
     );
+    Ok(())
+}
+
+/// What each table and index takes on the disk.
+fn sizes(folder: &Path) -> Result<(), Failure> {
+    let connection = rusqlite::Connection::open(folder.join(FILE))?;
+    let settlements: i64 = connection.query_row("SELECT count(*) FROM settlements", [], |row| row.get(0))?;
+    let mut statement = connection.prepare(
+        "SELECT name, sum(ncell), sum(payload), sum(pgsize) FROM dbstat GROUP BY name HAVING sum(pgsize) > 4096 ORDER BY 4 DESC",
+    )?;
+    let mut rows = statement.query([])?;
+    println!("bytes for each of {settlements} settlements: content, on the disk");
+    while let Some(row) = rows.next()? {
+        let (name, content, bytes): (String, i64, i64) = (row.get(0)?, row.get(2)?, row.get(3)?);
+        let each = |bytes: i64| bytes / settlements.max(1);
+        println!("{name:32} {:6} {:6}", each(content), each(bytes));
+    }
     Ok(())
 }
 
@@ -207,10 +180,12 @@ async fn start(folder: &Path) -> Result<(), Failure> {
         open = open.saturating_add(page.len());
     }
     let slots = open_slots(&journal).await?.len();
-    let now_ms = FINISHED_MS + 1;
-    journal
-        .spent_since("eip155:84532", now_ms - now_ms % 86_400_000)
-        .await?;
+    // The day of the newest payment, whose spending counts against the budgets.
+    let newest = journal.list(&Filter::default(), None, 1).await?;
+    let now_ms = newest.rows.first().map_or(0, |row| row.opened_at_ms);
+    let lane = Scheme::ExactEvm.lane();
+    let spent = journal.spent_since(&lane.network, now_ms - now_ms % DAY_MS).await?;
+    println!("{} sums of what the day's transactions can cost", spent.len());
     println!(
         "opened in {opened_ms} ms; {open} open settlements and {slots} open slots read after {} ms; at most {} KiB of memory",
         began.elapsed().as_millis(),
@@ -222,11 +197,12 @@ async fn start(folder: &Path) -> Result<(), Failure> {
 /// Times of paced commits, sorted, microseconds.
 async fn paced(journal: &SqliteJournal) -> Result<Vec<u128>, Failure> {
     let mut times = Vec::new();
-    let first = journal.lane_next("eip155:84532", "0xa").await?.unwrap_or(0);
+    let lane = Scheme::ExactEvm.lane();
+    let first = journal.lane_next(&lane.network, &lane.signer).await?.unwrap_or(0);
     for at in 0..PACED {
-        let [opened, ..] = life(journal.new_id(), journal.new_id(), first + u64::try_from(at)?);
+        let payment = payment(journal, Scheme::ExactEvm, first + u64::try_from(at)?)?;
         let began = Instant::now();
-        journal.commit(opened).await?;
+        journal.commit(payment.opened).await?;
         times.push(began.elapsed().as_micros());
         tokio::time::sleep(PACE).await;
     }
@@ -244,12 +220,14 @@ async fn remove(journal: Arc<SqliteJournal>) -> Result<usize, CommitError> {
     let mut removed = 0;
     for stage in [Stage::Payloads, Stage::Details] {
         loop {
-            let due = journal.due_for(stage, FINISHED_MS + 1, 16).await?;
+            let due = journal.due_for(stage, AFTERWARDS_MS, 16).await?;
             if due.is_empty() {
                 break;
             }
             removed += due.len();
             journal.commit(vec![Event::Dropped { stage, due }]).await?;
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            journal.drop_events(AFTERWARDS_MS, 256).await?;
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }

@@ -1,0 +1,2 @@
+-- Values may be compressed, keys of the tables that grow with every settlement are packed, and a row of `events` may hold several
+-- events. Rows from before stay as they are: this version reads both, earlier ones can't read the new ones.
