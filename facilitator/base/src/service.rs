@@ -35,6 +35,9 @@ pub trait Service: Send + Sync + 'static {
     /// Every configured network and whether it can settle now.
     fn readiness(&self) -> Vec<NetworkReadiness>;
 
+    /// Whether the journal can be used now, and what needs a person in it.
+    fn journal(&self) -> JournalReadiness;
+
     /// Networks on which a scheme of this name defines HTTP routes, CAIP-2, each once.
     fn routed(&self, scheme: &str) -> Vec<String>;
 
@@ -206,6 +209,15 @@ impl NetworkReadiness {
     pub fn serves(&self) -> bool {
         self.ready && (self.schemes.is_empty() || self.schemes.iter().any(|scheme| scheme.ready))
     }
+}
+
+/// The journal's state for `/ready`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct JournalReadiness {
+    /// For operators: why nothing can be recorded now.
+    pub why_not: Option<String>,
+    /// For operators: problems that need a person, although payments are accepted.
+    pub alarms: Vec<String>,
 }
 
 /// The result of one scheme's check on a network.

@@ -9,6 +9,8 @@ use telemetry::metrics::Metrics;
 /// Writes a zero for every series that an alarm may watch.
 pub(crate) fn begin_at_zero(metrics: &Metrics, registry: &Registry) {
     metrics.add("switchyard_metrics_dropped_total", &[], 0);
+    metrics.add("switchyard_leases_lost_total", &[], 0);
+    metrics.set("switchyard_lanes_unserved", &[], 0.0);
     for network in registry.networks() {
         let id = network.id();
         for name in [

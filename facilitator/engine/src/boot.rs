@@ -114,7 +114,7 @@ impl Engine {
     }
 
     async fn bring_everything_back(&self) -> Result<BTreeMap<u64, Arc<Settlement>>, JournalError> {
-        let settlements = self.runtime.bring_all_back(|_| true).await?;
+        let settlements = self.runtime.bring_all_back().await?;
         for (slot, attempts) in open_slots(&*self.runtime.journal).await? {
             let Some(run) = self.runtime.run_of(&slot.lane.network) else {
                 tracing::error!(network = %slot.lane.network, sequence = slot.sequence,

@@ -8,6 +8,7 @@ use base::clock::Clock;
 use base::pause;
 use base::service::{ReservationEnd, SettleAnswer, SettleWait, Settled};
 use journal::{CommitError, Journal, JournalError};
+use parking_lot::Mutex;
 use sdk_plugin::PaymentRequest;
 use sdk_plugin::wire::VerifyReply;
 use telemetry::metrics::Metrics;
@@ -117,6 +118,7 @@ impl Engine {
             outcomes: Arc::clone(&outcomes),
             endings: Arc::clone(&endings),
             lanes: Arc::clone(&lanes),
+            releasing: Mutex::default(),
         });
         Arc::new(Self {
             runtime,
@@ -135,6 +137,12 @@ impl Engine {
     /// Stops every task at once, as a crash would: what is journaled is resumed at the next start.
     pub fn stop(&self) {
         self.runtime.stop();
+    }
+
+    /// The process is about to end: from here on it takes no lanes of other nodes that share the journal. It continues what
+    /// it owns.
+    pub fn leave(&self) {
+        self.runtime.ownership.leave();
     }
 
     /// Ends when another node has taken a lane from this one, with its name. The process must end then: what it has in

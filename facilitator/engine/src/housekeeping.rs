@@ -123,6 +123,11 @@ impl Housekeeper {
             journal.commit(vec![expired]).await?;
             tokio::time::sleep(PAUSE).await;
         }
+        if let Some(shared) = journal.shared() {
+            while shared.remove_dead(ROWS).await? >= ROWS {
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
         let before_ms = now_ms.saturating_sub(self.retention.events_ms);
         while journal.drop_events(before_ms, EVENTS).await? == EVENTS {
             tokio::time::sleep(PAUSE).await;

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use base::service::{
-    Membership, NetworkReadiness, ReservationEnd, Routed, SchemeReadiness, Service, SettleAnswer, SettleWait,
-    Settled,
+    JournalReadiness, Membership, NetworkReadiness, ReservationEnd, Routed, SchemeReadiness, Service,
+    SettleAnswer, SettleWait, Settled,
 };
 use base::settlement::{FoundSettlement, LookUpError, SettlementName, SettlementPage, SettlementQuery};
 use sdk_plugin::scheme::{RouteRequest, RouteResponse};
@@ -65,6 +65,10 @@ impl Service for EngineService {
 
     fn readiness(&self) -> Vec<NetworkReadiness> {
         self.0.readiness()
+    }
+
+    fn journal(&self) -> JournalReadiness {
+        self.0.runtime.shared_journal.readiness()
     }
 
     fn routed(&self, scheme: &str) -> Vec<String> {

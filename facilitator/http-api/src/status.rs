@@ -89,11 +89,12 @@ impl App {
     }
 
     /// 200 while at least one network can settle: one chain or scheme that is down must not take the others out of
-    /// service. 503 while draining, and while the disk refuses writes.
+    /// service. 503 while draining, while the disk refuses writes, and while the database of the journal does not answer.
     pub(super) fn ready(&self) -> Response {
         let networks = self.service.readiness();
+        let journal = self.service.journal();
         let draining = self.admission.is_draining();
-        let trouble = self.disk.trouble();
+        let trouble = self.disk.trouble().or(journal.why_not);
         let ready = !draining && trouble.is_none() && networks.iter().any(NetworkReadiness::serves);
         let networks: Vec<Value> = networks.iter().map(network_status).collect();
         let mut body = Map::new();
@@ -106,6 +107,7 @@ impl App {
         } else if let Some(why) = trouble {
             body.insert("why".to_owned(), redact(&why).into());
         }
+        insert_sentences(&mut body, "alarms", &journal.alarms);
         let status = if ready {
             StatusCode::OK
         } else {
@@ -145,12 +147,16 @@ fn network_status(network: &NetworkReadiness) -> Value {
         }
     }
     for (name, sentences) in [("alarms", &network.alarms), ("warnings", &network.warnings)] {
-        if !sentences.is_empty() {
-            let sentences: Vec<Value> = sentences.iter().map(|sentence| redact(sentence).into()).collect();
-            status.insert(name.to_owned(), sentences.into());
-        }
+        insert_sentences(&mut status, name, sentences);
     }
     Value::Object(status)
+}
+
+fn insert_sentences(status: &mut Map<String, Value>, name: &str, sentences: &[String]) {
+    if !sentences.is_empty() {
+        let sentences: Vec<Value> = sentences.iter().map(|sentence| redact(sentence).into()).collect();
+        status.insert(name.to_owned(), sentences.into());
+    }
 }
 
 /// Schemes that accept no new payments although their network is ready.

@@ -29,6 +29,18 @@ pub fn handover_key(unit: &str, settlement: u64) -> String {
     format!("{}{}", handover_prefix(unit), id_key(settlement))
 }
 
+/// Settlements that the owner of this unit continues have keys that begin with this. No unit begins so.
+#[must_use]
+pub fn continued_prefix(unit: &str) -> String {
+    format!("continued|{unit}|")
+}
+
+/// Key of a settlement that the owner of this unit continues.
+#[must_use]
+pub fn continued_key(unit: &str, settlement: u64) -> String {
+    format!("{}{}", continued_prefix(unit), id_key(settlement))
+}
+
 /// Key of a slot.
 #[must_use]
 pub fn slot_key(network: &str, signer: &str, sequence: u64) -> String {

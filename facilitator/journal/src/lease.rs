@@ -10,14 +10,14 @@
 //! wakes later therefore records nothing, whatever it believes. Not fenced, because any node may do it: to open a
 //! settlement for the owner of its unit, to take a release or to give it back, rows of plugins' stores, and jobs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use sdk_plugin::Amount;
 use serde::{Deserialize, Serialize};
 
-use crate::keys::{handover_prefix, lane_key};
+use crate::keys::lane_key;
 use crate::queries::{decode, get};
 use crate::reservations::{Promise, Promised};
 use crate::row::SettlementRow;
@@ -37,13 +37,23 @@ pub struct Lease {
     /// Its owner has compared the journal with the chain since it took the unit.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_compared: bool,
+    /// Every settlement that the unit's owners have continued is in the order by unit: see [`units`](crate::units). Not set
+    /// by earlier versions.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_indexed: bool,
+    /// In the lease of a node itself: the networks, CAIP-2, on which it can send and observe now; `None`: not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub serves: Option<BTreeSet<String>>,
 }
 
-/// How long an announcement counts, milliseconds: longer than any request waits.
-pub const INTENT_MS: u64 = 120_000;
+/// The leases of nodes themselves begin with this.
+pub const NODE: &str = "node|";
 
-/// More nodes than plan one claim at once.
-const MOST_INTENTS: usize = 64;
+/// The unit that stands for a node: its lease shows that the node lives.
+#[must_use]
+pub fn node_unit(node: &str) -> String {
+    format!("{NODE}{node}")
+}
 
 /// What a journal offers when several nodes share it.
 #[async_trait]
@@ -64,11 +74,32 @@ pub trait Shared: Send + Sync {
     /// Records that this node has compared the journal with the chain for a unit that it holds.
     async fn record_compared(&self, unit: &str) -> Result<(), CommitError>;
 
+    /// Records, in the lease of this node itself, which networks it can send and observe on.
+    async fn record_serves(&self, networks: &BTreeSet<String>) -> Result<(), CommitError>;
+
     /// Gives a unit up, so that others take it at once.
     async fn give_up(&self, unit: &str) -> Result<(), CommitError>;
 
-    /// Ids of settlements that other nodes have opened for these units, at most `limit` of each.
-    async fn handed_over(&self, units: &[String], limit: usize) -> Result<Vec<u64>, JournalError>;
+    /// Removes the lease of a node itself that is gone, if the lease still is as it was seen. Returns whether it is removed.
+    /// A node that comes back then has lost it. Other leases stay: their epochs must not begin again.
+    async fn remove_node(&self, seen: &Lease) -> Result<bool, CommitError>;
+
+    /// Ids of settlements that other nodes have opened for these units, without those that are known, at most `limit` of
+    /// each.
+    async fn handed_over(
+        &self,
+        units: &[String],
+        known: &BTreeSet<u64>,
+        limit: usize,
+    ) -> Result<Vec<u64>, JournalError>;
+
+    /// Records that every unfinished settlement of a unit that this node holds is in the order by unit. `ids`: those that
+    /// were opened before. See [`units`](crate::units).
+    async fn index(&self, unit: &str, ids: &[u64]) -> Result<(), CommitError>;
+
+    /// Removes rows that count for nothing any more, at most `limit` of each kind: parts of budgets of days that ended long
+    /// ago, and announcements of nodes that were killed. Returns how many.
+    async fn remove_dead(&self, limit: usize) -> Result<usize, CommitError>;
 
     /// Takes an amount from what all nodes may use together; `false`: less is left than this. `key` names the sum, `limit`
     /// bounds it.
@@ -81,7 +112,7 @@ pub trait Shared: Send + Sync {
     /// Takes that back.
     async fn withdraw(&self, claim: &str) -> Result<(), CommitError>;
 
-    /// Whether another node has announced the claim within [`INTENT_MS`].
+    /// Whether another node has announced the claim within [`INTENT_MS`](crate::temporary::INTENT_MS).
     async fn is_announced(&self, claim: &str) -> Result<bool, JournalError>;
 
     /// Promises a payment to a tenant, in one step with the check that nothing contradicts it. A reservation with the same
@@ -189,6 +220,9 @@ pub fn take(
         epoch: now.as_ref().map_or(1, |lease| lease.epoch.saturating_add(1)),
         beat: 0,
         is_compared: false,
+        // A unit without a lease had no owner, and so has no settlement that an owner continued.
+        is_indexed: now.as_ref().is_none_or(|lease| lease.is_indexed),
+        serves: None,
     };
     let text = written(&lease)?;
     let write = if now.is_some() {
@@ -234,18 +268,39 @@ pub fn renew(rows: &mut dyn Storage, fence: &Fence) -> Result<Vec<String>, Journ
 /// # Errors
 /// When the row can't be read or written.
 pub fn record_compared(rows: &mut dyn Storage, fence: &Fence, unit: &str) -> Result<(), JournalError> {
-    let Some(lease) = own(rows, fence, unit)? else {
+    change_own(rows, fence, unit, |lease| lease.is_compared = true)
+}
+
+/// See [`Shared::record_serves`].
+///
+/// # Errors
+/// When the row can't be read or written.
+pub fn record_serves(
+    rows: &mut dyn Storage,
+    fence: &Fence,
+    networks: &BTreeSet<String>,
+) -> Result<(), JournalError> {
+    let own = node_unit(&fence.node);
+    change_own(rows, fence, &own, |lease| lease.serves = Some(networks.clone()))
+}
+
+/// Changes the lease of a unit, if the fence still holds it.
+pub(crate) fn change_own(
+    rows: &mut dyn Storage,
+    fence: &Fence,
+    unit: &str,
+    change: impl FnOnce(&mut Lease),
+) -> Result<(), JournalError> {
+    let Some(mut lease) = own(rows, fence, unit)? else {
         return Ok(());
     };
-    let text = written(&Lease {
-        is_compared: true,
-        ..lease
-    })?;
+    change(&mut lease);
+    let text = written(&lease)?;
     rows.write(Table::Leases, unit, &Write::Put(text))
 }
 
 /// The lease of a unit, if the fence still holds it.
-fn own(rows: &mut dyn Storage, fence: &Fence, unit: &str) -> Result<Option<Lease>, JournalError> {
+pub(crate) fn own(rows: &mut dyn Storage, fence: &Fence, unit: &str) -> Result<Option<Lease>, JournalError> {
     let lease: Option<Lease> = get(as_rows(rows), Table::Leases, unit)?;
     Ok(lease.filter(|lease| {
         lease.node == fence.node && fence.held.get(unit).is_some_and(|epoch| *epoch == lease.epoch)
@@ -257,16 +312,25 @@ fn own(rows: &mut dyn Storage, fence: &Fence, unit: &str) -> Result<Option<Lease
 /// # Errors
 /// When the row can't be read or written.
 pub fn give_up(rows: &mut dyn Storage, fence: &Fence, unit: &str) -> Result<(), JournalError> {
-    let Some(lease) = own(rows, fence, unit)? else {
-        return Ok(());
-    };
-    let text = written(&Lease {
-        node: String::new(),
-        is_compared: false,
-        beat: lease.beat.wrapping_add(1),
-        ..lease
-    })?;
-    rows.write(Table::Leases, unit, &Write::Put(text))
+    change_own(rows, fence, unit, |lease| {
+        lease.node.clear();
+        lease.is_compared = false;
+        lease.serves = None;
+        lease.beat = lease.beat.wrapping_add(1);
+    })
+}
+
+/// See [`Shared::remove_node`].
+///
+/// # Errors
+/// When the row can't be read or removed.
+pub fn remove_node(rows: &mut dyn Storage, seen: &Lease) -> Result<bool, JournalError> {
+    let now: Option<Lease> = get(as_rows(rows), Table::Leases, &seen.unit)?;
+    let is_it = seen.unit.starts_with(NODE) && now.as_ref() == Some(seen);
+    if is_it {
+        rows.write(Table::Leases, &seen.unit, &Write::Delete)?;
+    }
+    Ok(is_it)
 }
 
 /// Every lease.
@@ -279,89 +343,11 @@ pub fn all(rows: &mut dyn Rows) -> Result<Vec<Lease>, JournalError> {
     read.collect()
 }
 
-/// Ids of settlements that were opened for these units and have not got a slot, at most `limit` of each.
-///
-/// # Errors
-/// When a row can't be read.
-pub fn handed_over(rows: &mut dyn Rows, units: &[String], limit: usize) -> Result<Vec<u64>, JournalError> {
-    let mut ids = Vec::new();
-    for unit in units {
-        for (key, _) in rows.scan(Table::Handovers, &handover_prefix(unit), None, limit)? {
-            let id = key.rsplit('|').next().and_then(|id| id.parse().ok());
-            ids.push(id.ok_or_else(|| JournalError(format!("handovers row {key:?} names no settlement")))?);
-        }
-    }
-    Ok(ids)
-}
-
-/// Takes an amount from a sum that all nodes share, inside the caller's transaction; see [`Shared::take_grant`].
-///
-/// # Errors
-/// When a row can't be read or written.
-pub fn take_grant(
-    rows: &mut dyn Storage,
-    key: &str,
-    amount: Amount,
-    limit: Amount,
-) -> Result<bool, JournalError> {
-    let taken: Option<Amount> = get(as_rows(rows), Table::Grants, key)?;
-    let after = taken.unwrap_or_default().checked_add(amount);
-    let Some(after) = after.filter(|after| *after <= limit) else {
-        return Ok(false);
-    };
-    let text =
-        serde_json::to_string(&after).map_err(|error| JournalError(format!("grants {key}: {error}")))?;
-    let write = if taken.is_some() {
-        Write::Put(text)
-    } else {
-        Write::Insert(text)
-    };
-    rows.write(Table::Grants, key, &write)?;
-    Ok(true)
-}
-
-/// See [`Shared::announce`].
-///
-/// # Errors
-/// When the row can't be written.
-pub fn announce(rows: &mut dyn Storage, node: &str, claim: &str, now_ms: u64) -> Result<(), JournalError> {
-    let write = Write::Put(now_ms.to_string());
-    rows.write(Table::Intents, &intent_key(claim, node), &write)
-}
-
-/// See [`Shared::withdraw`].
-///
-/// # Errors
-/// When the row can't be removed.
-pub fn withdraw(rows: &mut dyn Storage, node: &str, claim: &str) -> Result<(), JournalError> {
-    rows.write(Table::Intents, &intent_key(claim, node), &Write::Delete)
-}
-
-/// See [`Shared::is_announced`].
-///
-/// # Errors
-/// When a row can't be read.
-pub fn is_announced(rows: &mut dyn Rows, node: &str, claim: &str, now_ms: u64) -> Result<bool, JournalError> {
-    let own = intent_key(claim, node);
-    for (key, text) in rows.scan(Table::Intents, &intent_key(claim, ""), None, MOST_INTENTS)? {
-        let at_ms: u64 = decode(Table::Intents, &key, &text)?;
-        if key != own && at_ms.saturating_add(INTENT_MS) > now_ms {
-            return Ok(true);
-        }
-    }
-    Ok(false)
-}
-
-/// Names of nodes contain no `|`.
-pub(crate) fn intent_key(claim: &str, node: &str) -> String {
-    format!("{claim}|{node}")
-}
-
 fn written(lease: &Lease) -> Result<String, JournalError> {
     serde_json::to_string(lease)
         .map_err(|error| JournalError(format!("the lease of {} can't be written: {error}", lease.unit)))
 }
 
-fn as_rows<'a>(rows: &'a mut (dyn Storage + '_)) -> &'a mut (dyn Rows + 'a) {
+pub(crate) fn as_rows<'a>(rows: &'a mut (dyn Storage + '_)) -> &'a mut (dyn Rows + 'a) {
     rows
 }

@@ -38,6 +38,8 @@ pub mod settings;
 pub mod sqlite;
 mod stage;
 mod table;
+pub mod temporary;
+pub mod units;
 mod withheld;
 
 #[cfg(any(test, feature = "testkit"))]
@@ -147,6 +149,33 @@ pub trait Journal: Send + Sync + 'static {
     /// Settlements that are not finished, with their plans, in the order of their ids after this one, at most `limit`.
     async fn unfinished_after(&self, after: u64, limit: usize) -> Result<Vec<WithPlan>, JournalError> {
         read(self, move |rows| queries::unfinished(rows, after, limit)).await
+    }
+
+    /// Settlements of a unit that are not finished and that its owner continues, after this id. At most `limit` are read:
+    /// fewer may be found.
+    async fn unfinished_of(
+        &self,
+        unit: &str,
+        after: u64,
+        limit: usize,
+    ) -> Result<units::OfUnit, JournalError> {
+        let unit = unit.to_owned();
+        read(self, move |rows| units::unfinished_of(rows, &unit, after, limit)).await
+    }
+
+    /// Those of these units whose owner has anything to continue or to begin.
+    async fn with_open(&self, units: &[String]) -> Result<Vec<String>, JournalError> {
+        let mut units = units.to_vec();
+        read(self, move |rows| {
+            let open: Vec<bool> = units
+                .iter()
+                .map(|unit| units::has_open(rows, unit))
+                .collect::<Result<_, _>>()?;
+            let mut open = open.into_iter();
+            units.retain(|_| open.next().unwrap_or(false));
+            Ok(units)
+        })
+        .await
     }
 
     /// Settlements that wait for a stage since before this moment, each with the time by which it waits, at most `limit`.

@@ -1,7 +1,7 @@
 //! A journal in memory, for the simulator and tests. It can be set to fail, to be slow, or to lie. Several handles can share
 //! one, each as a node of its own, which can be stopped or cut off.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,6 +15,7 @@ use super::lease::{self, Holder, Lease, Shared};
 use super::reservations::{MemoryReservations, Promise, Promised};
 use super::{
     CommitError, Event, Journal, JournalError, RowKey, Rows, Stamp, Storage, Table, Write, settings,
+    temporary, units,
 };
 
 /// The rows.
@@ -258,6 +259,11 @@ impl Shared for MemoryJournal {
             .await
     }
 
+    async fn record_serves(&self, networks: &BTreeSet<String>) -> Result<(), CommitError> {
+        self.change(|tables, holder| lease::record_serves(tables, &holder.fence(), networks))
+            .await
+    }
+
     async fn give_up(&self, unit: &str) -> Result<(), CommitError> {
         self.change(|tables, holder| {
             let fence = holder.fence();
@@ -267,31 +273,54 @@ impl Shared for MemoryJournal {
         .await
     }
 
-    async fn handed_over(&self, units: &[String], limit: usize) -> Result<Vec<u64>, JournalError> {
+    async fn remove_node(&self, seen: &Lease) -> Result<bool, CommitError> {
+        self.change(|tables, _| lease::remove_node(tables, seen)).await
+    }
+
+    async fn handed_over(
+        &self,
+        units: &[String],
+        known: &BTreeSet<u64>,
+        limit: usize,
+    ) -> Result<Vec<u64>, JournalError> {
         self.reach().await?;
-        lease::handed_over(&mut *lock(&self.store.tables), units, limit)
+        units::handed_over(&mut *lock(&self.store.tables), units, known, limit)
+    }
+
+    async fn index(&self, unit: &str, ids: &[u64]) -> Result<(), CommitError> {
+        self.change(|tables, holder| units::index(tables, &holder.fence(), unit, ids))
+            .await
+    }
+
+    async fn remove_dead(&self, limit: usize) -> Result<usize, CommitError> {
+        let now_ms = self.faults.now_ms();
+        self.change(|tables, _| {
+            let keys = temporary::dead(tables, now_ms, limit)?;
+            temporary::remove_dead(tables, now_ms, &keys)
+        })
+        .await
     }
 
     async fn take_grant(&self, key: &str, amount: Amount, limit: Amount) -> Result<bool, CommitError> {
-        self.change(|tables, _| lease::take_grant(tables, key, amount, limit))
+        self.change(|tables, _| temporary::take_grant(tables, key, amount, limit))
             .await
     }
 
     async fn announce(&self, claim: &str) -> Result<(), CommitError> {
         let now_ms = self.faults.now_ms();
-        self.change(|tables, holder| lease::announce(tables, holder.node(), claim, now_ms))
+        self.change(|tables, holder| temporary::announce(tables, holder.node(), claim, now_ms))
             .await
     }
 
     async fn withdraw(&self, claim: &str) -> Result<(), CommitError> {
-        self.change(|tables, holder| lease::withdraw(tables, holder.node(), claim))
+        self.change(|tables, holder| temporary::withdraw(tables, holder.node(), claim))
             .await
     }
 
     async fn is_announced(&self, claim: &str) -> Result<bool, JournalError> {
         self.reach().await?;
         let now_ms = self.faults.now_ms();
-        lease::is_announced(&mut *lock(&self.store.tables), Shared::node(self), claim, now_ms)
+        temporary::is_announced(&mut *lock(&self.store.tables), Shared::node(self), claim, now_ms)
     }
 
     async fn reserve(&self, promise: &Promise) -> Result<Promised, CommitError> {

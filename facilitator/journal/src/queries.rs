@@ -11,7 +11,7 @@ use super::keys::{
 };
 use super::row::{AttemptRow, HeldRow, KeyRow, SettlementRow, SlotRow, SpentRow, StoreValue};
 use super::stage::Stage;
-use super::{JournalError, Rows, Table};
+use super::{JournalError, RowKey, Rows, Table};
 
 /// A settlement with its plan. The plan is missing after it was dropped.
 pub type WithPlan = (SettlementRow, Option<String>);
@@ -59,33 +59,44 @@ pub fn settlement(rows: &mut dyn Rows, id: u64) -> Result<Option<SettlementRow>,
 
 /// Settlements that are not finished, with their plans, in the order of their ids after this one, at most `limit`.
 pub fn unfinished(rows: &mut dyn Rows, after: u64, limit: usize) -> Result<Vec<WithPlan>, JournalError> {
-    let mut found = Vec::new();
-    for (key, _) in rows.scan(Table::Unfinished, "", Some(&id_key(after)), limit)? {
-        let row: SettlementRow = get(rows, Table::Settlements, &key)?
-            .ok_or_else(|| JournalError(format!("unfinished settlement {key} has no row")))?;
-        let plan = rows.get(Table::Plans, &key)?;
-        found.push((row, plan));
+    let open = rows.scan(Table::Unfinished, "", Some(&id_key(after)), limit)?;
+    let keys: Vec<String> = open.into_iter().map(|(key, _)| key).collect();
+    let found = with_plans_of(rows, &keys)?;
+    if let Some((key, _)) = keys.iter().zip(&found).find(|(_, row)| row.is_none()) {
+        return Err(JournalError(format!("unfinished settlement {key} has no row")));
     }
-    Ok(found)
+    Ok(found.into_iter().flatten().collect())
 }
 
 /// Settlements with these ids, as far as there are any.
 pub fn settlements(rows: &mut dyn Rows, ids: &[u64]) -> Result<Vec<SettlementRow>, JournalError> {
-    let mut found = Vec::new();
-    for id in ids {
-        found.extend(settlement(rows, *id)?);
-    }
-    Ok(found)
+    let keys: Vec<RowKey> = ids.iter().map(|id| (Table::Settlements, id_key(*id))).collect();
+    let texts = rows.get_all(&keys)?;
+    let found = keys.iter().zip(texts).filter_map(|((table, key), text)| {
+        let text = text?;
+        Some(decode(*table, key, &text))
+    });
+    found.collect()
 }
 
 /// The same, each with its plan.
 pub fn with_plans(rows: &mut dyn Rows, ids: &[u64]) -> Result<Vec<WithPlan>, JournalError> {
-    let mut found = Vec::new();
-    for row in settlements(rows, ids)? {
-        let plan = rows.get(Table::Plans, &id_key(row.id))?;
-        found.push((row, plan));
-    }
-    Ok(found)
+    let keys: Vec<String> = ids.iter().map(|id| id_key(*id)).collect();
+    let found = with_plans_of(rows, &keys)?;
+    Ok(found.into_iter().flatten().collect())
+}
+
+/// The settlements with these keys, in this order, each with its plan; `None`: there is no such settlement.
+fn with_plans_of(rows: &mut dyn Rows, keys: &[String]) -> Result<Vec<Option<WithPlan>>, JournalError> {
+    let of = |table: Table| keys.iter().map(move |key| (table, key.clone()));
+    let wanted: Vec<RowKey> = of(Table::Settlements).chain(of(Table::Plans)).collect();
+    let mut texts = rows.get_all(&wanted)?;
+    let plans = texts.split_off(keys.len().min(texts.len()));
+    let found = keys.iter().zip(texts).zip(plans).map(|((key, text), plan)| {
+        let Some(text) = text else { return Ok(None) };
+        Ok(Some((decode(Table::Settlements, key, &text)?, plan)))
+    });
+    found.collect()
 }
 
 /// Which settlement has freed each of these conflict keys last, where several nodes share the journal. A key that nobody

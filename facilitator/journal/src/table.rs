@@ -58,7 +58,8 @@ pub enum Table {
     StoreExpiry,
     /// Unit → [`Lease`](crate::lease::Lease), where several nodes share the journal.
     Leases,
-    /// Unit and settlement id → nothing: settlements that another node opened for the owner of the unit.
+    /// Unit and settlement id → nothing: settlements that another node opened for the owner of the unit, and those that the
+    /// owner continues; see [`units`](crate::units).
     Handovers,
     /// Day and account → how much of its limit nodes have taken.
     Grants,
@@ -163,6 +164,14 @@ pub trait Rows {
     /// The table can't be read.
     fn get(&mut self, table: Table, key: &str) -> Result<Option<String>, JournalError>;
 
+    /// Several rows, in the order of their keys here. A back end over a network does it in one round trip.
+    ///
+    /// # Errors
+    /// A table can't be read.
+    fn get_all(&mut self, keys: &[RowKey]) -> Result<Vec<Option<String>>, JournalError> {
+        keys.iter().map(|(table, key)| self.get(*table, key)).collect()
+    }
+
     /// Rows whose key begins with `prefix` and is greater than `after`, in key order, at most `limit`.
     ///
     /// # Errors
@@ -223,14 +232,6 @@ pub trait Storage: Rows {
     /// # Errors
     /// The row can't be written, or is to be inserted and is there.
     fn write(&mut self, table: Table, key: &str, write: &Write) -> Result<(), JournalError>;
-
-    /// Several rows, in the order of their keys here. A back end over a network does it in one round trip.
-    ///
-    /// # Errors
-    /// A table can't be read.
-    fn get_all(&mut self, keys: &[RowKey]) -> Result<Vec<Option<String>>, JournalError> {
-        keys.iter().map(|(table, key)| self.get(*table, key)).collect()
-    }
 
     /// Changes several rows. A back end over a network does it in one round trip.
     ///

@@ -11,6 +11,7 @@ const HELP: &[(&str, &str)] = &[
     ("switchyard_http_requests_inside", "Requests in flight that may change something."),
     ("switchyard_http_requests_total", "Responses by path, HTTP status and outcome (a reason, or valid, success, replay, ok)."),
     ("switchyard_key_used_elsewhere_total", "Steps that failed because other transactions used all their slots: the signer's key is used elsewhere. Worth an alarm."),
+    ("switchyard_lanes_unserved", "Lanes with open payments that no node continues, because none has their network and signer; /ready names them. Worth an alarm above 0."),
     ("switchyard_leases_lost_total", "Lanes that another node took because this one did not show in time that it lives: it ends. Worth an alarm."),
     ("switchyard_metrics_dropped_total", "Samples that were not recorded: a plugin used too many names, a name was used with two types, or the value was not a finite number."),
     ("switchyard_network_ready", "1 while the network accepts new settlements, else 0; /ready gives the reason. Worth an alarm at 0."),

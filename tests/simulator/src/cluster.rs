@@ -1,15 +1,15 @@
 //! Several nodes on one journal: each is an engine that may die, be stopped and wake later, or be cut off from the journal,
 //! while sellers send each request to any of them. The same judge, who knows the chain and the answers.
 
-use std::collections::BTreeMap;
-use std::sync::atomic::Ordering;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use base::clock::TokioClock;
 use engine::Engine;
 use journal::Journal;
-use journal::lease::Shared;
+use journal::lease::{Lease, NODE, Shared};
 use journal::memory::{MemoryJournal, NoFaults};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -39,6 +39,10 @@ pub enum Trouble {
     Stop(u64),
     /// The process can't reach the journal for so long, milliseconds.
     CutOff(u64),
+    /// All RPC nodes of the process are dead for so long, milliseconds.
+    OffChain(u64),
+    /// The process is told to end, and ends after so long, milliseconds. It does not start again.
+    Leave(u64),
 }
 
 /// Several nodes, and what happens to them.
@@ -47,6 +51,18 @@ pub struct Nodes {
     pub count: usize,
     /// When, in milliseconds from the start, and to which node.
     pub troubles: Vec<(u64, usize, Trouble)>,
+    /// Nodes that have no active signers, and so many retained ones in place of those of the scenario.
+    pub others: BTreeMap<usize, usize>,
+}
+
+/// A lane has another owner.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Owned {
+    /// Milliseconds since the start.
+    pub at_ms: u64,
+    pub unit: String,
+    /// The number of the node; `None`: it has no owner.
+    pub node: Option<usize>,
 }
 
 /// What came out.
@@ -56,6 +72,10 @@ pub struct ClusterReport {
     pub exchanges: Vec<Exchange>,
     /// How long each lane had no living owner, milliseconds.
     pub takeovers_ms: Vec<u64>,
+    /// The owners of all units but nodes, as they changed.
+    pub owned: Vec<Owned>,
+    /// The most settlements that waited for the owner of one lane at once.
+    pub most_waiting: usize,
     /// Lives of all nodes.
     pub lives: u64,
     /// Settlements that one node recorded for another.
@@ -70,16 +90,18 @@ pub fn nodes(seed: u64, count: usize, calm_at_ms: u64) -> Nodes {
     let troubles = rng.between(2, 10);
     let troubles = (0..troubles).map(|_| {
         let long = [rng.between(200, 4_000), rng.between(6_000, 25_000)][rng.index(2)];
-        let trouble = match rng.between(0, 2) {
+        let trouble = match rng.between(0, 3) {
             0 => Trouble::Kill(long),
             1 => Trouble::Stop(long),
-            _ => Trouble::CutOff(long),
+            2 => Trouble::CutOff(long),
+            _ => Trouble::OffChain(long),
         };
         (rng.between(3_000, calm_at_ms), rng.index(count), trouble)
     });
     Nodes {
         count,
         troubles: troubles.collect(),
+        others: BTreeMap::new(),
     }
 }
 
@@ -90,6 +112,8 @@ struct Node {
     cell: Arc<Cell>,
     /// The name of its present life.
     name: Mutex<String>,
+    /// It does not start again.
+    has_left: AtomicBool,
 }
 
 impl Node {
@@ -110,6 +134,8 @@ struct Run {
     nodes: Vec<Arc<Node>>,
     lives: Mutex<u64>,
     takeovers_ms: Mutex<Vec<u64>>,
+    owned: Mutex<Vec<Owned>>,
+    most_waiting: AtomicUsize,
 }
 
 /// Runs a scenario on several nodes; the same scenario always runs the same way.
@@ -166,6 +192,7 @@ fn set_up(scenario: &Scenario, count: usize) -> Run {
                 faults,
                 cell: Arc::default(),
                 name: Mutex::default(),
+                has_left: AtomicBool::new(false),
             })
         })
         .collect();
@@ -179,6 +206,8 @@ fn set_up(scenario: &Scenario, count: usize) -> Run {
         nodes,
         lives: Mutex::default(),
         takeovers_ms: Mutex::default(),
+        owned: Mutex::default(),
+        most_waiting: AtomicUsize::new(0),
     }
 }
 
@@ -187,10 +216,14 @@ async fn run(scenario: &Scenario, nodes: &Nodes) -> ClusterReport {
     let mut scenery = JoinSet::new();
     scenery.spawn(keep_mining(Arc::clone(&run.world)));
     for node in &run.nodes {
+        let mut terms = scenario.terms;
+        if let Some(retained) = nodes.others.get(&node.at) {
+            (terms.signers, terms.retained) = (0, *retained);
+        }
         scenery.spawn(keep_alive(
             Arc::clone(&run),
             Arc::clone(node),
-            scenario.terms,
+            terms,
             scenario.planted,
         ));
     }
@@ -216,6 +249,7 @@ async fn run(scenario: &Scenario, nodes: &Nodes) -> ClusterReport {
         node.faults.end();
         node.faults.stopped.send_replace(false);
         node.faults.is_cut_off.store(false, Ordering::Relaxed);
+        node.faults.is_off_chain.store(false, Ordering::Relaxed);
     }
     while sellers.join_next().await.is_some() {}
     let mut stuck = at_rest(&run, "after the faults").await;
@@ -274,6 +308,8 @@ fn report(scenario: &Scenario, run: &Run, clients: &Clients, stuck: Vec<String>)
         verdict,
         exchanges,
         takeovers_ms: lock(&run.takeovers_ms).clone(),
+        owned: lock(&run.owned).clone(),
+        most_waiting: run.most_waiting.load(Ordering::Relaxed),
         lives: *lock(&run.lives),
         handed_over,
         payments,
@@ -344,6 +380,10 @@ async fn keep_alive(run: Arc<Run>, node: Arc<Node>, terms: Terms, planted: Optio
         }
         engine.stop();
         node.cell.set(None);
+        if node.has_left.load(Ordering::Relaxed) {
+            engine.give_up_lanes().await;
+            return;
+        }
         drop(engine);
         let pause = run.world.rng().between(50, 4_000);
         let pause = run.world.stays_down_ms.swap(0, Ordering::Relaxed).max(pause);
@@ -372,28 +412,76 @@ async fn make_trouble(run: Arc<Run>, at_ms: u64, node: usize, trouble: Trouble) 
             tokio::time::sleep(Duration::from_millis(millis)).await;
             faults.is_cut_off.store(false, Ordering::Relaxed);
         }
+        Trouble::OffChain(millis) => {
+            faults.is_off_chain.store(true, Ordering::Relaxed);
+            tokio::time::sleep(Duration::from_millis(millis)).await;
+            faults.is_off_chain.store(false, Ordering::Relaxed);
+        }
+        Trouble::Leave(millis) => {
+            if let Some(engine) = node.cell.get().1 {
+                engine.leave();
+            }
+            node.has_left.store(true, Ordering::Relaxed);
+            tokio::time::sleep(Duration::from_millis(millis)).await;
+            faults.died.notify_one();
+        }
+    }
+}
+
+/// Records which node owns what, when that changes.
+fn record_owners(run: &Run, leases: &[Lease], started: Instant) {
+    let mut owned = lock(&run.owned);
+    for lease in leases.iter().filter(|lease| !lease.unit.starts_with(NODE)) {
+        let number = lease
+            .node
+            .strip_prefix("node-")
+            .and_then(|name| name.split('.').next());
+        let node = number.and_then(|number| number.parse().ok());
+        let last = owned.iter().rev().find(|owned| owned.unit == lease.unit);
+        if last.is_none_or(|last| last.node != node) {
+            let at_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+            owned.push(Owned {
+                at_ms,
+                unit: lease.unit.clone(),
+                node,
+            });
+        }
     }
 }
 
 /// Measures how long lanes have no living owner, while some node lives that could take them.
 async fn keep_measuring(run: Arc<Run>) {
+    let started = Instant::now();
     // Unit → since when its owner does not live.
     let mut orphaned: BTreeMap<String, Instant> = BTreeMap::new();
-    // Life → since when it lives without a break.
+    // Life → since when it lives and reaches the chain without a break.
     let mut unbroken: BTreeMap<String, Instant> = BTreeMap::new();
     loop {
         tokio::time::sleep(READ_EVERY).await;
         let Ok(leases) = run.root.leases().await else {
             continue;
         };
+        record_owners(&run, &leases, started);
+        for lease in leases.iter().filter(|lease| lease.unit.starts_with(NETWORK)) {
+            let unit = std::slice::from_ref(&lease.unit);
+            if let Ok(waiting) = run.root.handed_over(unit, &BTreeSet::new(), usize::MAX).await {
+                run.most_waiting.fetch_max(waiting.len(), Ordering::Relaxed);
+            }
+        }
         let living: Vec<String> = run
             .nodes
             .iter()
             .filter(|node| node.lives())
             .map(|node| node.name())
             .collect();
-        unbroken.retain(|name, _| living.contains(name));
-        for name in &living {
+        // Those that reach the chain: the others leave lanes to them.
+        let able = run.nodes.iter().filter(|node| {
+            let is_off_chain = node.faults.is_off_chain.load(Ordering::Relaxed);
+            node.lives() && !is_off_chain
+        });
+        let able: Vec<String> = able.map(|node| node.name()).collect();
+        unbroken.retain(|name, _| able.contains(name));
+        for name in &able {
             unbroken.entry(name.clone()).or_insert_with(Instant::now);
         }
         // A node that has just come needs its time to judge the others.
@@ -405,7 +493,7 @@ async fn keep_measuring(run: Arc<Run>) {
                     let took_ms = u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX);
                     lock(&run.takeovers_ms).push(took_ms);
                 }
-            } else if living.is_empty() {
+            } else if able.is_empty() {
                 orphaned.remove(&lease.unit);
             } else {
                 orphaned.entry(lease.unit.clone()).or_insert_with(Instant::now);

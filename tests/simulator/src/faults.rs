@@ -79,6 +79,8 @@ pub struct Faults {
     pub stopped: watch::Sender<bool>,
     /// The same: whether it can't reach the journal.
     pub is_cut_off: AtomicBool,
+    /// The same: whether all RPC nodes that it queries are dead.
+    pub is_off_chain: AtomicBool,
     /// Tells the runner that the process has died.
     pub died: Notify,
     /// Tells the chain that [`Faults::take_reorgs`] has some.
@@ -106,6 +108,7 @@ impl Faults {
             inner: Mutex::new(inner),
             stopped: watch::Sender::new(false),
             is_cut_off: AtomicBool::new(false),
+            is_off_chain: AtomicBool::new(false),
             died: Notify::new(),
             reorg: Notify::new(),
             callers_leave: Notify::new(),
@@ -241,6 +244,9 @@ impl Faults {
         if *self.stopped.borrow() {
             // The sender lives as long as this.
             let _ = self.stopped.subscribe().wait_for(|is_stopped| !is_stopped).await;
+        }
+        if self.is_off_chain.load(Ordering::Relaxed) && point.reads_chain() {
+            return Err(Fault::unavailable("no node can be used"));
         }
         match self.draw(point) {
             Some(Harm::Unavailable) => Err(Fault::unavailable("injected")),

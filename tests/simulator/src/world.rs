@@ -8,6 +8,7 @@ use std::time::Duration;
 use base::clock::{Clock, TokioClock};
 use journal::plugin_rows::JournalRows;
 use journal::plugin_rows::{Jobs, PluginStore};
+use journal::units::OfUnit;
 use journal::{CommitError, Event, Journal, JournalError, ReadTask, SettlementRow, WithPlan};
 use sdk_plugin::host::{
     JobRequest, Level, MetricKind, RpcRequest, RpcResponse, SignRequest, Signature, StoreRequest,
@@ -180,6 +181,19 @@ pub struct SimJournal {
     pub world: Arc<World>,
 }
 
+impl SimJournal {
+    async fn pass_boot(&self) -> Result<(), JournalError> {
+        match self.faults.draw(Point::Boot) {
+            Some(Harm::Unavailable) => return Err(JournalError("injected".into())),
+            Some(Harm::Slow) => tokio::time::sleep(Duration::from_secs(2)).await,
+            Some(Harm::CrashBefore) => self.faults.crash().await,
+            Some(Harm::Reorg) => tokio::task::yield_now().await,
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
 #[async_trait]
 impl Journal for SimJournal {
     fn new_id(&self) -> u64 {
@@ -236,18 +250,17 @@ impl Journal for SimJournal {
     }
 
     async fn unfinished_after(&self, after: u64, limit: usize) -> Result<Vec<WithPlan>, JournalError> {
-        match self.faults.draw(Point::Boot) {
-            Some(Harm::Unavailable) => return Err(JournalError("injected".into())),
-            Some(Harm::Slow) => tokio::time::sleep(Duration::from_secs(2)).await,
-            Some(Harm::CrashBefore) => self.faults.crash().await,
-            Some(Harm::Reorg) => tokio::task::yield_now().await,
-            _ => {}
-        }
+        self.pass_boot().await?;
         let is_first = self.world.starts.load(Ordering::Relaxed) == 1;
         if self.world.defect == Some(Defect::ResumeForgets) && !is_first {
             return Ok(Vec::new());
         }
         self.inner.unfinished_after(after, limit).await
+    }
+
+    async fn unfinished_of(&self, unit: &str, after: u64, limit: usize) -> Result<OfUnit, JournalError> {
+        self.pass_boot().await?;
+        self.inner.unfinished_of(unit, after, limit).await
     }
 }
 

@@ -3,9 +3,13 @@
 //!
 //! `SIMULATOR_SEEDS` and `SIMULATOR_FIRST_SEED` make a run longer or repeat one seed.
 
-use simulator::cluster::{ClusterReport, Nodes, nodes, simulate, simulate_traced};
+use std::collections::BTreeMap;
+
+use simulator::cluster::{ClusterReport, Nodes, Owned, Trouble, nodes, simulate, simulate_traced};
 use simulator::random::scenario;
 use simulator::run::Scenario;
+use simulator::scheme::Shape;
+use simulator::script::{payment, quiet};
 
 /// The longest time without an owner, milliseconds.
 const LONGEST_MS: u64 = 10_000;
@@ -82,4 +86,146 @@ fn no_seed_on_thirty_nodes_with_few_lanes_loses_or_repeats_or_misreports_a_payme
 #[test]
 fn no_seed_on_thirty_nodes_with_a_lane_each_loses_or_repeats_or_misreports_a_payment() {
     survive(4, 30, 30);
+}
+
+/// Minutes in which a payment comes every few seconds.
+fn steady(signers: usize, calm_at_ms: u64) -> Scenario {
+    let mut scenario = quiet();
+    scenario.terms.signers = signers;
+    scenario.terms.lane_queue = 32;
+    scenario.calm_at_ms = calm_at_ms;
+    for at in 0..calm_at_ms / 4_000 {
+        let payer = ["ann", "bob", "cyd", "dan"][usize::try_from(at % 4).expect("small")];
+        scenario = scenario.settle(2_000 + at * 4_000, &payment(payer, at, Shape::Plain), 25_000, 20);
+    }
+    scenario
+}
+
+fn two_nodes(troubles: Vec<(u64, usize, Trouble)>) -> Nodes {
+    Nodes {
+        count: 2,
+        troubles,
+        others: BTreeMap::new(),
+    }
+}
+
+#[track_caller]
+fn clean(scenario: &Scenario, nodes: &Nodes) -> ClusterReport {
+    let report = simulate(scenario, nodes).expect("a runtime");
+    assert!(
+        report.verdict.is_clean(),
+        "{:#?}\n{:#?}",
+        report.verdict,
+        report.owned
+    );
+    assert_eq!(report.payments, scenario.requests.len(), "{:#?}", report.owned);
+    report
+}
+
+/// The owner of each lane, and of the tasks that one node does for all, at a moment.
+fn owners_at(report: &ClusterReport, at_ms: u64) -> BTreeMap<&str, Option<usize>> {
+    let until = report.owned.iter().filter(|owned| owned.at_ms <= at_ms);
+    until.map(|owned| (owned.unit.as_str(), owned.node)).collect()
+}
+
+fn changes(owned: &[Owned]) -> usize {
+    owned.iter().filter(|owned| owned.node.is_some()).count()
+}
+
+#[test]
+fn lanes_and_tasks_of_a_node_that_reaches_no_chain_move_to_one_that_does_and_stay() {
+    let troubles = vec![(40_000, 0, Trouble::OffChain(90_000))];
+    let report = clean(&steady(3, 150_000), &two_nodes(troubles));
+    let before = owners_at(&report, 39_000);
+    let of_first = before.values().filter(|node| **node == Some(0)).count();
+    assert!(of_first >= 2, "{before:?}");
+    // The failure is noticed, lasts for 5 s, and the other node takes what it finds.
+    for at_ms in [65_000, 90_000, 125_000] {
+        let owners = owners_at(&report, at_ms);
+        assert!(
+            owners.values().all(|node| *node == Some(1)),
+            "{at_ms}: {owners:?}"
+        );
+    }
+    assert!(changes(&report.owned) <= 16, "{:#?}", report.owned);
+}
+
+#[test]
+fn nodes_that_all_reach_no_chain_keep_their_lanes() {
+    let long = Trouble::OffChain(60_000);
+    let report = clean(
+        &steady(3, 130_000),
+        &two_nodes(vec![(40_000, 0, long), (40_000, 1, long)]),
+    );
+    let before = owners_at(&report, 39_000);
+    assert_eq!(before, owners_at(&report, 95_000), "{:#?}", report.owned);
+    assert!(before.values().all(Option::is_some), "{before:?}");
+}
+
+#[test]
+fn a_node_that_loses_the_chain_again_and_again_moves_its_lanes_more_seldom_each_time() {
+    let troubles = (0..12).map(|at| (30_000 + at * 25_000, 0, Trouble::OffChain(14_000)));
+    let report = clean(&steady(3, 360_000), &two_nodes(troubles.collect()));
+    assert!(changes(&report.owned) <= 4 * 12, "{:#?}", report.owned);
+    let of_first = |owned: &&Owned| owned.node == Some(0) && owned.unit.contains("signer-k0");
+    let returns = report.owned.iter().filter(of_first).count();
+    assert!(returns <= 6, "{:#?}", report.owned);
+}
+
+/// It has another signer than the others, and lives.
+#[test]
+fn a_lane_that_another_node_can_not_take_is_not_offered_to_it_again_and_again() {
+    let nodes = Nodes {
+        others: BTreeMap::from([(1, 1)]),
+        ..two_nodes(Vec::new())
+    };
+    let report = clean(&steady(3, 300_000), &nodes);
+    let owned: Vec<Owned> = report.owned.clone();
+    let lane = |owned: &&Owned| owned.unit.contains("signer-k");
+    assert!(owned.iter().filter(lane).count() <= 3 * 2 * 4, "{owned:#?}");
+    let last = owners_at(&report, 299_000);
+    let of_first = last
+        .iter()
+        .filter(|(unit, node)| unit.contains("signer-k") && **node == Some(0));
+    assert!(of_first.count() >= 2, "{last:?}");
+}
+
+#[test]
+fn a_node_that_is_leaving_takes_no_lanes_and_leaves_its_own_to_the_others() {
+    let nodes = Nodes {
+        count: 3,
+        troubles: vec![
+            (40_000, 0, Trouble::Leave(25_000)),
+            (45_000, 1, Trouble::Kill(60_000)),
+        ],
+        others: BTreeMap::new(),
+    };
+    let report = clean(&steady(6, 120_000), &nodes);
+    let taken = report
+        .owned
+        .iter()
+        .filter(|owned| owned.at_ms > 41_000 && owned.node == Some(0));
+    assert_eq!(taken.count(), 0, "{:#?}", report.owned);
+    let owners = owners_at(&report, 80_000);
+    assert!(owners.values().all(|node| *node == Some(2)), "{owners:?}");
+}
+
+#[test]
+fn an_owner_that_takes_little_does_not_get_a_longer_and_longer_list_and_each_caller_an_answer() {
+    let mut scenario = quiet();
+    scenario.terms.max_in_flight = 1;
+    scenario.terms.lane_queue = 2;
+    scenario.weather.block_ms = 4_000;
+    for at in 0..24 {
+        let payer = ["ann", "bob", "cyd", "dan"][usize::try_from(at % 4).expect("small")];
+        scenario = scenario.settle(10_000 + at * 20, &payment(payer, at, Shape::Plain), 5_000, 400);
+    }
+    let nodes = Nodes {
+        count: 4,
+        ..two_nodes(Vec::new())
+    };
+    let report = clean(&scenario, &nodes);
+    assert!(report.handed_over > 0);
+    // Three nodes hand over, and each counts for itself now and then.
+    assert!(report.most_waiting <= 3 * 2, "{} waited", report.most_waiting);
 }

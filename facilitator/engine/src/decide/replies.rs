@@ -81,6 +81,10 @@ pub(crate) fn pending(row: &SettlementRow, network_as_sent: &str) -> SettleReply
 pub(crate) fn late(row: &SettlementRow, network_as_sent: &str) -> SettleAnswer {
     if row.tx_id.is_some() {
         SettleAnswer::Reply(pending(row, network_as_sent))
+    } else if row.handed_over {
+        unavailable(
+            "another node is to send this payment and has not yet; send the same request again, it is paid only once",
+        )
     } else {
         unavailable("nothing was recorded within the time; try again")
     }

@@ -37,6 +37,9 @@ impl Endings {
             let (true, Some(planned)) = (is_open, planned) else {
                 return self.go_on(settlement).await;
             };
+            if !self.runtime.continues(&settlement) {
+                return;
+            }
             if let Some(attempts) = self.attempts_of(&settlement, step).await
                 && (self.is_explained(&settlement, step, &planned, &attempts).await
                     || self

@@ -60,6 +60,9 @@ impl Endings {
             let (true, Some(planned)) = (waits, planned) else {
                 return self.go_on(settlement).await;
             };
+            if !self.runtime.continues(&settlement) {
+                return;
+            }
             if let Some(attempts) = self.attempts_of(&settlement, step).await {
                 let proof = match attempts.last() {
                     // No transaction of the step was ever signed.

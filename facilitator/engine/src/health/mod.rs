@@ -137,6 +137,7 @@ impl Checks {
                     Err(_) => {
                         let late =
                             Fault::unavailable(format!("no answer within {} s", SUSPECT_DEADLINE.as_secs()));
+                        run.health.set_reaches_chain(false);
                         self.record_readiness(
                             &run,
                             Err(why_not(&late, &self.runtime.ops.nodes(&run.network))),
@@ -200,6 +201,8 @@ impl Checks {
                 run.record_current_head(readiness.head_height);
                 network.set_lanes(&readiness);
                 let obstacle = self.obstacle(run, &readiness, depth).await;
+                run.health
+                    .set_reaches_chain(readiness.ready && !run.is_on_wrong_chain());
                 if depth != Depth::Brief {
                     let is_good = readiness.ready && obstacle.is_none();
                     *run.health.complete_check_at.lock() = is_good.then_some(began);
@@ -220,6 +223,7 @@ impl Checks {
                         "a check failed; the next one decides"
                     );
                 } else {
+                    run.health.set_reaches_chain(false);
                     self.record_readiness(run, Err(why));
                 }
             }

@@ -1,7 +1,7 @@
 //! Turns a planned step into what may be committed: quote, build and sign, the maximum cost, and who is charged.
 
 use super::steps::Turn;
-use crate::decide::budget::{OverBudget, Spender};
+use crate::decide::budget::Spender;
 use crate::decide::faults::public_message;
 use crate::decide::observation::LEAP_BLOCKS;
 use crate::lane::{LaneTask, RETRY_EVERY, Stop, TRIES};
@@ -156,22 +156,6 @@ impl LaneTask {
                 .filter_map(|settlement| settlement.lock().row.tenant.clone())
                 .collect(),
         }
-    }
-
-    /// Counts the refusal, logs it once a day, and returns the reply to the callers.
-    pub(crate) fn over_budget(&self, over: &OverBudget) -> Stop {
-        let network = self.lane.network.as_str();
-        let labels = [("network", network), ("budget", over.account.kind())];
-        self.lanes
-            .runtime
-            .metrics
-            .add("switchyard_budget_refusals_total", &labels, 1);
-        if over.first {
-            tracing::error!(network, account = ?over.account, limit = %over.limit,
-                "a budget for today (UTC) is used up and settlements are refused: raise {}, or find out who spends it",
-                over.account.key());
-        }
-        refused(over.account.used_up())
     }
 }
 

@@ -4,13 +4,14 @@
 //! observer's commands (replace, fill, send again) at any time. A step becomes a transaction in this order and no
 //! other: quote, build and sign, journal, hand to the sender. The sender accepts only [`Journaled`] attempts.
 
+use crate::decide::replies::unavailable;
 use crate::endings::Endings;
 use crate::outcome::Outcomes;
 use crate::runtime::Runtime;
-use crate::state::lane::{LaneCommand, LaneHandle, Work};
+use crate::state::lane::{LaneCommand, LaneEnd, LaneHandle, Work};
 use crate::state::lane_queue::Waiting;
 use crate::state::network::NetworkRun;
-use crate::state::settlement::Settlement;
+use crate::state::settlement::{Phase, Settlement};
 use crate::state::slot::OpenSlot;
 use reconcile::Jump;
 use sdk_plugin::StepIndex;
@@ -27,7 +28,7 @@ use std::time::Duration;
 
 use sdk_plugin::chain::Lane;
 use sdk_plugin::scheme::Refusal;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Mutex, Notify, mpsc, watch};
 use tokio::time::Instant;
 
 use journal::{AttemptRow, CommitError, Journaled};
@@ -55,6 +56,10 @@ struct LaneTask {
     jump: Option<Jump>,
     reconciled: Arc<AtomicBool>,
     sender: mpsc::UnboundedSender<Journaled<AttemptRow>>,
+    /// Locked while a settlement's first transaction is recorded.
+    recording: Arc<Mutex<()>>,
+    /// What it has taken from its queue and not finished.
+    at_work: Option<Work>,
 }
 
 impl Lanes {
@@ -67,9 +72,16 @@ impl Lanes {
         let waiting = Arc::new(Waiting::new(places));
         let room = Arc::new(Notify::new());
         let reconciled = Arc::new(AtomicBool::new(false));
+        let (ends, ended) = watch::channel(());
+        let end = LaneEnd {
+            requested: Arc::default(),
+            recording: Arc::default(),
+            ended,
+        };
         run.add_lane(LaneHandle {
             reconciled: Arc::clone(&reconciled),
             since: Instant::now(),
+            end: end.clone(),
             lane: lane.clone(),
             work: work_in,
             commands: command_sender,
@@ -86,8 +98,14 @@ impl Lanes {
             jump: None,
             reconciled,
             sender,
+            recording: end.recording,
+            at_work: None,
         };
-        self.runtime.spawn(task.run(work, commands, waiting, room));
+        let requested = end.requested;
+        self.runtime.spawn(async move {
+            task.run_until(&requested, work, commands, (waiting, room)).await;
+            drop(ends);
+        });
     }
 }
 
@@ -111,9 +129,45 @@ enum Stop {
 }
 
 impl LaneTask {
-    async fn run(
+    /// Runs the lane until its process ends, or until that is requested: what waits in its queue is then answered.
+    async fn run_until(
         mut self,
+        requested: &Notify,
         mut work: mpsc::Receiver<Work>,
+        commands: mpsc::UnboundedReceiver<LaneCommand>,
+        (waiting, room): (Arc<Waiting>, Arc<Notify>),
+    ) {
+        tokio::select! {
+            biased;
+            () = requested.notified() => {}
+            () = self.run(&mut work, commands, waiting, room) => return,
+        }
+        work.close();
+        let begun = self.at_work.take();
+        for work in begun
+            .into_iter()
+            .chain(std::iter::from_fn(|| work.try_recv().ok()))
+        {
+            self.dismiss(&work.settlement);
+        }
+    }
+
+    /// Answers the callers of a settlement that is not recorded. Those of a recorded one wait for what the next owner of the
+    /// lane does.
+    fn dismiss(&self, settlement: &Arc<Settlement>) {
+        let phase = settlement.lock().phase;
+        match phase {
+            Phase::Opening | Phase::Committing => {
+                settlement.give_up(|_| unavailable("another node sends from this signer now; try again"));
+                self.lanes.runtime.claims.forget(settlement);
+            }
+            Phase::Committed | Phase::Gone => {}
+        }
+    }
+
+    async fn run(
+        &mut self,
+        work: &mut mpsc::Receiver<Work>,
         mut commands: mpsc::UnboundedReceiver<LaneCommand>,
         waiting: Arc<Waiting>,
         room: Arc<Notify>,
@@ -133,7 +187,9 @@ impl LaneTask {
                 next = work.recv(), if has_room => match next {
                     Some(next) => {
                         waiting.leave(next.payer.as_deref());
+                        self.at_work = Some(next.clone());
                         self.first_safely(next).await;
+                        self.at_work = None;
                     }
                     None => return,
                 },

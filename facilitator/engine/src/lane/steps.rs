@@ -208,6 +208,9 @@ impl LaneTask {
         // A transaction that is not ours may have made the payment between the steps.
         attempt.since_height = attempt.since_height.min(first_height);
         let spender = self.spender(std::iter::once(settlement));
+        // The lane may be handed over before this or after it, and not meanwhile.
+        let recording = Arc::clone(&self.recording);
+        let _recording = recording.lock().await;
         let mut before = Vec::new();
         if is_first {
             before = self.begin_first_commit(settlement, &attempt, &spender).await?;
@@ -280,7 +283,7 @@ impl LaneTask {
             .take_budget(&self.run, attempt.prepared_at_ms, attempt.max_cost, spender)
             .await
             .map_err(|why| match why {
-                NotTaken::Over(over) => self.over_budget(&over),
+                NotTaken::Over(over) => Stop::Refused(self.lanes.runtime.over_budget(&self.run, &over)),
                 NotTaken::Journal(error) => Stop::Commit(error),
                 NotTaken::Busy => Stop::Unavailable("the budget is being counted; try again"),
             })?;

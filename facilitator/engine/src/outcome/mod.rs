@@ -118,6 +118,9 @@ impl Outcomes {
                 drop(deciding);
                 return self.forget_if_finished(&settlement);
             }
+            if !self.runtime.continues(&settlement) {
+                return;
+            }
             let id = settlement.id;
             let events = vec![
                 Event::KeysFreed { settlement: id },

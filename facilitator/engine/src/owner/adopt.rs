@@ -5,7 +5,7 @@ use crate::state::lane::{Queued, Work};
 use crate::state::settlement::Settlement;
 use journal::JournalError;
 use sdk_plugin::StepIndex;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -56,17 +56,11 @@ impl Owner {
         if units.is_empty() {
             return Ok(());
         }
-        let mut ids = shared.handed_over(&units, AT_ONCE).await?;
-        if !ids.is_empty() {
-            let known: std::collections::BTreeSet<u64> = self
-                .runtime
-                .claims
-                .holders()
-                .iter()
-                .map(|holder| holder.id)
-                .collect();
-            ids.retain(|id| !known.contains(id));
-        }
+        // Those that wait here for their turn leave room for newer ones.
+        let holders = self.runtime.claims.holders();
+        let waiting = holders.iter().filter(|holder| holder.lock().row.handed_over);
+        let known: BTreeSet<u64> = waiting.map(|holder| holder.id).collect();
+        let ids = shared.handed_over(&units, &known, AT_ONCE).await?;
         if !ids.is_empty() {
             for (row, plan) in self.runtime.journal.with_plans(&ids).await? {
                 let is_own = row

@@ -3,7 +3,9 @@
 //!
 //! | task | what it does |
 //! |---|---|
-//! | [`leases`] | keeps this node's leases, notices which other nodes live, takes what is free |
+//! | [`leases`] | keeps this node's leases, notices which other nodes live ([`seen`]), takes what is free, and decides what others should have ([`share`]) |
+//! | [`release`] | hands a lane over while this node lives |
+//! | [`unserved`] | finds open payments that no node continues |
 //! | [`take_up`] | brings a lane's open settlements and slots into memory, and starts the lane |
 //! | [`adopt`] | continues settlements that other nodes have recorded for this node's lanes |
 //! | [`watch`] | reads what became of settlements that other nodes continue, for the callers that wait here |
@@ -13,7 +15,11 @@
 
 pub(crate) mod adopt;
 pub(crate) mod leases;
+mod release;
+mod seen;
+mod share;
 pub(crate) mod take_up;
+mod unserved;
 pub(crate) mod watch;
 
 use crate::endings::Endings;
@@ -21,6 +27,8 @@ use crate::lane::Lanes;
 use crate::outcome::Outcomes;
 use crate::runtime::Runtime;
 use journal::lease::Shared;
+use parking_lot::Mutex;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Owns lanes on behalf of this node.
@@ -29,6 +37,8 @@ pub(crate) struct Owner {
     pub(crate) outcomes: Arc<Outcomes>,
     pub(crate) endings: Arc<Endings>,
     pub(crate) lanes: Arc<Lanes>,
+    /// Lanes that are being handed over.
+    pub(crate) releasing: Mutex<BTreeSet<String>>,
 }
 
 impl Owner {

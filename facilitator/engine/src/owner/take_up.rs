@@ -5,7 +5,8 @@ use super::Owner;
 use crate::state::network::NetworkRun;
 use crate::state::slot::OpenSlot;
 use journal::keys::lane_key;
-use journal::{JournalError, SettlementRow, open_slots_of};
+use journal::lease::Lease;
+use journal::{JournalError, open_slots_of};
 use sdk_plugin::chain::Lane;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +16,15 @@ use tokio::time::Instant;
 const AGAIN: Duration = Duration::from_millis(500);
 
 impl Owner {
-    pub(super) fn begin_to_take_up(self: &Arc<Self>, run: &Arc<NetworkRun>, lane: &Lane, from: String) {
+    /// `before`: its lease before this node took it.
+    pub(super) fn begin_to_take_up(
+        self: &Arc<Self>,
+        run: &Arc<NetworkRun>,
+        lane: &Lane,
+        before: Option<&Lease>,
+    ) {
+        let from = before.map(|lease| lease.node.clone()).unwrap_or_default();
+        let is_indexed = before.is_none_or(|lease| lease.is_indexed);
         let (owner, run, lane) = (Arc::clone(self), Arc::clone(run), lane.clone());
         let began = Instant::now();
         let network = lane.network.clone();
@@ -28,7 +37,7 @@ impl Owner {
                     if !owner.runtime.ownership.owns_unit(&unit) {
                         return;
                     }
-                    match owner.take_up(&run, &lane).await {
+                    match owner.take_up(&run, &lane, is_indexed).await {
                         Ok(open) => {
                             let took_ms = began.elapsed().as_millis();
                             tracing::info!(
@@ -51,11 +60,14 @@ impl Owner {
     }
 
     /// Returns how many settlements are open.
-    async fn take_up(self: &Arc<Self>, run: &Arc<NetworkRun>, lane: &Lane) -> Result<usize, JournalError> {
+    async fn take_up(
+        self: &Arc<Self>,
+        run: &Arc<NetworkRun>,
+        lane: &Lane,
+        is_indexed: bool,
+    ) -> Result<usize, JournalError> {
         let unit = lane_key(&lane.network, &lane.signer);
-        // What waits to be taken over is queued like new work.
-        let is_wanted = |row: &SettlementRow| row.unit().as_ref() == Some(&unit) && !row.handed_over;
-        let settlements = self.runtime.bring_all_back(is_wanted).await?;
+        let settlements = self.runtime.bring_unit_back(&unit).await?;
         let open = open_slots_of(&*self.runtime.journal, &lane.network, &lane.signer).await?;
         run.remove_slots(&lane.signer);
         for (slot, attempts) in open {
@@ -65,6 +77,12 @@ impl Owner {
         self.lanes.start_lane(run, lane.clone());
         for settlement in settlements.values() {
             self.endings.resume(settlement);
+        }
+        if !is_indexed && let Some(shared) = self.runtime.journal.shared() {
+            let ids: Vec<u64> = settlements.keys().copied().collect();
+            if let Err(error) = shared.index(&unit, &ids).await {
+                tracing::warn!(unit, %error, "the lane's payments were not put into order: its next owner reads all of them");
+            }
         }
         Ok(settlements.len())
     }

@@ -11,11 +11,8 @@ use std::sync::Arc;
 const PAGE: usize = 256;
 
 impl Runtime {
-    /// Puts every wanted settlement that is not finished into memory. By id.
-    pub(crate) async fn bring_all_back(
-        &self,
-        is_wanted: impl Fn(&SettlementRow) -> bool + Send,
-    ) -> Result<BTreeMap<u64, Arc<Settlement>>, JournalError> {
+    /// Puts every settlement that is not finished into memory. By id.
+    pub(crate) async fn bring_all_back(&self) -> Result<BTreeMap<u64, Arc<Settlement>>, JournalError> {
         let mut settlements = BTreeMap::new();
         let mut after = 0;
         loop {
@@ -23,9 +20,6 @@ impl Runtime {
             let is_last = page.len() < PAGE;
             for (row, plan) in page {
                 after = row.id;
-                if !is_wanted(&row) {
-                    continue;
-                }
                 if let Some(settlement) = self.bring_back(row, plan) {
                     settlements.insert(settlement.id, settlement);
                 }
@@ -34,6 +28,26 @@ impl Runtime {
                 return Ok(settlements);
             }
         }
+    }
+
+    /// Puts those of a unit that its owner continues into memory. By id. What waits to be taken over is not among them: it is
+    /// queued like new work.
+    pub(crate) async fn bring_unit_back(
+        &self,
+        unit: &str,
+    ) -> Result<BTreeMap<u64, Arc<Settlement>>, JournalError> {
+        let mut settlements = BTreeMap::new();
+        let mut after = Some(0);
+        while let Some(id) = after {
+            let part = self.journal.unfinished_of(unit, id, PAGE).await?;
+            for (row, plan) in part.found {
+                if let Some(settlement) = self.bring_back(row, plan) {
+                    settlements.insert(settlement.id, settlement);
+                }
+            }
+            after = part.more_after;
+        }
+        Ok(settlements)
     }
 
     /// Puts a settlement that is not finished into memory. `None`: its network is not configured.

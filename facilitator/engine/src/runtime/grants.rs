@@ -6,6 +6,8 @@ use crate::runtime::Runtime;
 use crate::state::network::NetworkRun;
 use journal::CommitError;
 use sdk_plugin::Amount;
+use sdk_plugin::scheme::Refusal;
+use sdk_plugin::wire::reason;
 
 /// Tries to take a cost while other lanes use up what is granted.
 const TRIES: usize = 3;
@@ -78,6 +80,21 @@ impl Runtime {
             // Another lane used the part, or the day has just changed.
             Some(_) | None => Err(NotTaken::Busy),
         }
+    }
+}
+
+impl Runtime {
+    /// Counts the refusal, logs it once a day, and returns the reply to the callers.
+    pub(crate) fn over_budget(&self, run: &NetworkRun, over: &OverBudget) -> Refusal {
+        let network = run.network.id();
+        let labels = [("network", network), ("budget", over.account.kind())];
+        self.metrics.add("switchyard_budget_refusals_total", &labels, 1);
+        if over.first {
+            tracing::error!(network, account = ?over.account, limit = %over.limit,
+                "a budget for today (UTC) is used up and settlements are refused: raise {}, or find out who spends it",
+                over.account.key());
+        }
+        Refusal::new(reason::UNEXPECTED_SETTLE_ERROR, "").with_message(over.account.used_up())
     }
 }
 

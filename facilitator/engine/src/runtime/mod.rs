@@ -8,6 +8,8 @@ use crate::state::elsewhere::Elsewhere;
 use crate::state::network::NetworkRun;
 use crate::state::ownership::Ownership;
 use crate::state::reservations::Reservations;
+use crate::state::settlement::Settlement;
+use crate::state::shared_journal::SharedJournal;
 pub(crate) mod bring_back;
 pub(crate) mod calls;
 pub(crate) mod first_commit;
@@ -44,6 +46,7 @@ pub(crate) struct Runtime {
     pub(crate) elsewhere: Elsewhere,
     /// Which lanes this process owns.
     pub(crate) ownership: Ownership,
+    pub(crate) shared_journal: SharedJournal,
     /// What verifies have promised.
     pub(crate) reservations: Reservations,
     paused: RwLock<Paused>,
@@ -84,6 +87,7 @@ impl Runtime {
             claims: Claims::default(),
             elsewhere: Elsewhere::default(),
             ownership: Ownership::new(is_shared),
+            shared_journal: SharedJournal::default(),
             paused: RwLock::default(),
             first_id,
             started: Instant::now(),
@@ -132,6 +136,12 @@ impl Runtime {
 
     pub(crate) fn run_of(&self, network: &str) -> Option<&Arc<NetworkRun>> {
         self.networks.get(network)
+    }
+
+    /// Whether this process continues a recorded settlement. It may have handed the lane over while work went on.
+    pub(crate) fn continues(&self, settlement: &Settlement) -> bool {
+        let unit = settlement.lock().row.unit();
+        unit.is_none_or(|unit| self.ownership.owns_unit(&unit))
     }
 
     /// The newest row of a claim, from memory or from the journal.

@@ -6,12 +6,15 @@ use crate::decide::replies;
 use crate::decide::replies::{paused, unavailable};
 use crate::runtime::first_commit::{Home, NotBegun};
 use crate::runtime::grants::NotTaken;
+use crate::state::network::NetworkRun;
 use crate::state::settlement::{Phase, Settlement, refuse, refuse_commit};
-use journal::CommitError;
+use journal::keys::lane_key;
+use journal::{CommitError, JournalError};
 use sdk_plugin::chain::Lane;
-use sdk_plugin::scheme::{LaneChoice, Plan, Refusal};
-use sdk_plugin::wire::reason;
+use sdk_plugin::scheme::{LaneChoice, Plan};
+use std::collections::BTreeSet;
 use std::sync::Arc;
+use tokio::time::Instant;
 
 /// Where a planned settlement goes.
 pub(super) enum Place {
@@ -62,7 +65,13 @@ impl Settling {
                 {
                     return Place::Here(first.lane.clone());
                 }
-                // Spread over the owners.
+                // Spread over the owners, and to those first that can send now.
+                let is_served = |lane: &Lane| {
+                    let unit = lane_key(&lane.network, &lane.signer);
+                    self.runtime.shared_journal.is_served(&unit)
+                };
+                let (served, others): (Vec<Lane>, Vec<Lane>) = lanes.into_iter().partition(is_served);
+                let lanes = if served.is_empty() { others } else { served };
                 let count = u64::try_from(lanes.len()).unwrap_or(1).max(1);
                 let index = usize::try_from(settlement.id % count).unwrap_or(0);
                 lanes.get(index).cloned().map_or(Place::Nowhere, Place::Elsewhere)
@@ -83,6 +92,18 @@ impl Settling {
         let Some(run) = self.runtime.run_of(settlement.network.id()) else {
             return settlement.give_up(|_| unavailable("this network is not ready; try again"));
         };
+        match self.has_room(run, lane).await {
+            Ok(true) => {}
+            Ok(false) => {
+                return settlement.give_up(|_| {
+                    unavailable("too many settlements wait for the node that sends them; try again")
+                });
+            }
+            Err(error) => {
+                tracing::warn!(settlement = settlement.id, %error, "a settlement was not started");
+                return settlement.give_up(|_| unavailable("the journal can't be read"));
+            }
+        }
         // The most that its transaction may cost: what it will cost is not known here.
         let (now_ms, cost) = (self.runtime.clock.now_ms(), run.network.settings.max_cost);
         let spender = Spender {
@@ -92,12 +113,7 @@ impl Settling {
         match self.runtime.take_budget(run, now_ms, cost, &spender).await {
             Ok(()) => {}
             Err(NotTaken::Over(over)) => {
-                tracing::error!(network = run.network.id(), account = ?over.account, limit = %over.limit,
-                    "a budget for today (UTC) is used up and settlements are refused: raise {}, or find out who spends it",
-                    over.account.key());
-                let refusal =
-                    Refusal::new(reason::UNEXPECTED_SETTLE_ERROR, "").with_message(over.account.used_up());
-                return refuse(settlement, &refusal);
+                return refuse(settlement, &self.runtime.over_budget(run, &over));
             }
             Err(NotTaken::Busy) => {
                 return settlement.give_up(|_| unavailable("the budget is being counted; try again"));
@@ -110,6 +126,25 @@ impl Settling {
         if !self.record_for(settlement, lane).await {
             run.budget.give_back(now_ms, cost, &spender);
         }
+    }
+
+    /// Whether fewer settlements wait for the owner of a lane than its queue has places. An owner that takes none must not
+    /// make the list of them longer and longer.
+    async fn has_room(&self, run: &NetworkRun, lane: &Lane) -> Result<bool, JournalError> {
+        let Some(shared) = self.runtime.journal.shared() else {
+            return Ok(true);
+        };
+        let places = run.network.settings.lane_queue.max(1);
+        let unit = lane_key(&lane.network, &lane.signer);
+        let journal = &self.runtime.shared_journal;
+        if let Some(has_room) = journal.enter(&unit, places, Instant::now()) {
+            return Ok(has_room);
+        }
+        let waiting = shared
+            .handed_over(std::slice::from_ref(&unit), &BTreeSet::new(), places)
+            .await?;
+        journal.set_waiting(&unit, waiting.len(), Instant::now());
+        Ok(journal.enter(&unit, places, Instant::now()).unwrap_or(false))
     }
 
     /// `true`: it is recorded. Otherwise its callers were answered.

@@ -2,7 +2,7 @@
 
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{Notify, OnceCell};
@@ -21,6 +21,9 @@ pub(crate) const NO_NODE: &str = "no RPC node gives a usable answer: ";
 pub(crate) struct Health {
     /// The chain is not the one that the journal knows: nothing is sent to it.
     pub(crate) on_wrong_chain: AtomicBool,
+    /// The nodes that this process queries show the right chain as it is now. Not whether its signers can pay: that is the
+    /// same for every process.
+    reaches_chain: AtomicBool,
     /// Height of the highest final settlement when the process started; `None` inside: there is none.
     pub(crate) final_height: OnceCell<Option<u64>>,
     /// Since when the head is below a block in which a payment was seen.
@@ -47,6 +50,15 @@ pub(crate) struct Health {
 }
 
 impl Health {
+    pub(crate) fn set_reaches_chain(&self, reaches: bool) {
+        self.reaches_chain.store(reaches, Ordering::Relaxed);
+    }
+
+    /// Whether this process can send and observe on the network now.
+    pub(crate) fn reaches_chain(&self) -> bool {
+        self.reaches_chain.load(Ordering::Relaxed)
+    }
+
     /// Whether to log a sentence. One that differs only in numbers from an earlier one is repeated now and then.
     pub(crate) fn is_news(&self, sentence: &str) -> bool {
         let now = Instant::now();

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sdk_plugin::chain::Lane;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
 
 /// A step to be sent.
@@ -46,6 +46,25 @@ pub enum Queued {
     Closed,
 }
 
+/// Ends a lane's task while the process lives: another node continues the lane.
+#[derive(Debug, Clone)]
+pub(crate) struct LaneEnd {
+    pub(crate) requested: Arc<Notify>,
+    /// Locked while the task records a settlement's first transaction: that is never interrupted.
+    pub(crate) recording: Arc<tokio::sync::Mutex<()>>,
+    /// Ends with the task.
+    pub(crate) ended: watch::Receiver<()>,
+}
+
+impl LaneEnd {
+    /// Ends the task and waits for that.
+    pub(crate) async fn end(mut self) {
+        let _recording = self.recording.lock().await;
+        self.requested.notify_one();
+        while self.ended.changed().await.is_ok() {}
+    }
+}
+
 /// The handle of a lane.
 #[derive(Debug, Clone)]
 pub struct LaneHandle {
@@ -55,6 +74,7 @@ pub struct LaneHandle {
     pub(crate) waiting: Arc<Waiting>,
     pub(crate) reconciled: Arc<AtomicBool>,
     pub(crate) since: Instant,
+    pub(crate) end: LaneEnd,
     /// Wakes the lane when a slot has landed.
     pub room: Arc<Notify>,
 }

@@ -12,4 +12,5 @@ pub(crate) mod network;
 pub(crate) mod ownership;
 pub(crate) mod reservations;
 pub(crate) mod settlement;
+pub(crate) mod shared_journal;
 pub(crate) mod slot;

@@ -225,9 +225,9 @@ impl NetworkRun {
         self.lanes.lock().get(signer).cloned()
     }
 
-    /// Its tasks end, once nothing else has its handle.
-    pub(crate) fn remove_lane(&self, signer: &str) {
-        self.lanes.lock().remove(signer);
+    /// Nothing new is queued in it. [`LaneHandle::end`] ends its task.
+    pub(crate) fn remove_lane(&self, signer: &str) -> Option<LaneHandle> {
+        self.lanes.lock().remove(signer)
     }
 
     /// Removes every slot of a signer: they are read again from the journal.

@@ -3,6 +3,7 @@
 use journal::keys::lane_key;
 use parking_lot::Mutex;
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::watch;
 
 /// The task that one of several nodes does for all: jobs, and the removal of what is old.
@@ -17,6 +18,8 @@ pub(crate) struct Ownership {
     compared: Mutex<BTreeSet<String>>,
     /// A unit that another node took from this one.
     lost: watch::Sender<Option<String>>,
+    /// The process is about to end.
+    is_leaving: AtomicBool,
 }
 
 impl Ownership {
@@ -25,7 +28,17 @@ impl Ownership {
             held: is_shared.then(Mutex::default),
             compared: Mutex::default(),
             lost: watch::Sender::new(None),
+            is_leaving: AtomicBool::new(false),
         }
+    }
+
+    /// The process is about to end: it keeps what it owns, and takes nothing.
+    pub(crate) fn leave(&self) {
+        self.is_leaving.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.is_leaving.load(Ordering::Relaxed)
     }
 
     /// Whether other nodes use the same journal.

@@ -5,3 +5,4 @@ pub(crate) mod releases;
 mod reservations;
 mod schemes;
 mod settings;
+mod shared;

@@ -32,8 +32,8 @@ use crate::names::NetworkNames;
 use crate::settings::{Origins, Rate, Scope, Server, Settings, Tenant, WaitUntil};
 use base::key_digests::KeyDigests;
 use base::service::{
-    Delivery, Membership, NetworkReadiness, Receipt, ReservationEnd, Routed, SchemeReadiness, Service,
-    SettleAnswer, SettleWait, Settled,
+    Delivery, JournalReadiness, Membership, NetworkReadiness, Receipt, ReservationEnd, Routed,
+    SchemeReadiness, Service, SettleAnswer, SettleWait, Settled,
 };
 use base::settlement::{FoundSettlement, LookUpError, SettlementName, SettlementPage, SettlementQuery};
 use telemetry::Metrics;
@@ -65,6 +65,7 @@ pub(super) struct Scripted {
     pub(super) reserve: Mutex<Vec<Option<Duration>>>,
     pub(super) ready: bool,
     pub(super) schemes: Vec<SchemeReadiness>,
+    pub(super) journal: Mutex<JournalReadiness>,
     /// Whether each response was delivered.
     pub(super) deliveries: Arc<Mutex<Vec<Delivery>>>,
 }
@@ -89,6 +90,7 @@ impl Default for Scripted {
             reserve: Mutex::default(),
             ready: true,
             schemes: Vec::new(),
+            journal: Mutex::default(),
             deliveries: Arc::default(),
         }
     }
@@ -173,6 +175,10 @@ impl Service for Scripted {
                 schemes: Vec::new(),
             },
         ]
+    }
+
+    fn journal(&self) -> JournalReadiness {
+        self.journal.lock().unwrap().clone()
     }
 
     fn routed(&self, scheme: &str) -> Vec<String> {

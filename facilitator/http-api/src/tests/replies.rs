@@ -396,6 +396,39 @@ async fn ready_is_503_with_the_reason_while_the_disk_refuses_writes() {
 }
 
 #[tokio::test]
+async fn ready_is_503_while_the_database_does_not_answer_and_names_what_needs_a_person_in_it() {
+    let why = "the database of the journal does not answer (no route to postgres://user@db.example/x)";
+    let journal = JournalReadiness {
+        why_not: Some(why.into()),
+        alarms: vec!["payments of lane eip155:1|0xa are open".into()],
+    };
+    let scripted = Scripted {
+        journal: journal.clone().into(),
+        ..Scripted::default()
+    };
+    let front = front(scripted, settings());
+    let service = Arc::clone(&front.service);
+    let seen = front.get("/ready").await;
+    assert_eq!((seen.status, &seen.json()["ready"]), (503, &json!(false)));
+    let shown = seen.json()["why"].as_str().unwrap().to_owned();
+    assert!(
+        shown.starts_with("the database of the journal does not answer"),
+        "{shown}"
+    );
+    assert!(!shown.contains("db.example"), "{shown}");
+    assert_eq!(seen.json()["alarms"], json!(journal.alarms));
+    *service.journal.lock().unwrap() = JournalReadiness {
+        why_not: None,
+        ..journal
+    };
+    let seen = front.get("/ready").await;
+    assert_eq!((seen.status, &seen.json()["why"]), (200, &json!(null)));
+    assert_eq!(seen.json()["alarms"].as_array().map(Vec::len), Some(1));
+    *service.journal.lock().unwrap() = JournalReadiness::default();
+    assert_eq!(front.get("/ready").await.json()["alarms"], json!(null));
+}
+
+#[tokio::test]
 async fn every_response_has_a_request_id_and_a_good_one_of_the_caller_is_kept() {
     let front = front(Scripted::default(), settings());
     let id = |seen: &Seen| {

@@ -184,7 +184,9 @@ async fn start(folder: &Path) -> Result<(), Failure> {
     let newest = journal.list(&Filter::default(), None, 1).await?;
     let now_ms = newest.rows.first().map_or(0, |row| row.opened_at_ms);
     let lane = Scheme::ExactEvm.lane();
-    let spent = journal.spent_since(&lane.network, now_ms - now_ms % DAY_MS).await?;
+    let spent = journal
+        .spent_since(&lane.network, now_ms - now_ms % DAY_MS)
+        .await?;
     println!("{} sums of what the day's transactions can cost", spent.len());
     println!(
         "opened in {opened_ms} ms; {open} open settlements and {slots} open slots read after {} ms; at most {} KiB of memory",

@@ -131,7 +131,11 @@ impl Scheme {
     fn names(self) -> [&'static str; 3] {
         match self {
             Self::ExactEvm => ["evm", "exact", "invalid_exact_evm_nonce_already_used"],
-            Self::AuthCapture => ["evm-auth-capture", "auth-capture", "invalid_auth_capture_evm_payment_already_collected"],
+            Self::AuthCapture => [
+                "evm-auth-capture",
+                "auth-capture",
+                "invalid_auth_capture_evm_payment_already_collected",
+            ],
             Self::ExactSvm => ["svm", "exact", "duplicate_settlement"],
         }
     }
@@ -201,7 +205,11 @@ impl Payment {
         let opened = opened(scheme, settlement, reference, &plan);
         let attempt_row = attempt_of(scheme, numbers);
         let tx_id = attempt_row.tx_id.clone();
-        let call = plan.steps.first().map(|step| step.call.data.0.clone()).unwrap_or_default();
+        let call = plan
+            .steps
+            .first()
+            .map(|step| step.call.data.0.clone())
+            .unwrap_or_default();
         let around = hex::decode(digits(&format!("signature {attempt}"), AROUND_CALL * 2))?;
         let bytes = HexBytes(around.into_iter().chain(call).collect());
         let row = opened.clone();

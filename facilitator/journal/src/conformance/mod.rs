@@ -164,6 +164,8 @@ macro_rules! shared_conformance_tests {
             shared::law5_a_node_that_lost_its_unit_records_nothing,
             shared::law5_a_release_that_was_answered_again_is_not_given_back,
             shared::what_is_handed_over_is_found_by_the_owner,
+            shared::what_is_open_in_a_unit_is_read_by_its_next_owner,
+            shared::a_node_that_is_gone_leaves_no_lease,
             shared::t01_two_nodes_open_a_claim_once,
             shared::a_node_learns_that_another_one_plans_the_same_claim,
             shared::t107_nodes_together_keep_a_limit,

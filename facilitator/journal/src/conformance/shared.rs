@@ -1,7 +1,9 @@
 //! What a back end that several nodes share must do besides, as cases over two handles on one journal.
 
+use std::collections::BTreeSet;
+
 use super::*;
-use crate::lease::{Lease, Shared};
+use crate::lease::{Lease, Shared, node_unit};
 
 /// The lane of the transactions in these cases.
 const UNIT: &str = "eip155:84532|0xa";
@@ -112,13 +114,32 @@ pub async fn law5_a_node_that_lost_its_unit_records_nothing(name: &str, [a, b]: 
 pub async fn what_is_handed_over_is_found_by_the_owner(name: &str, [a, b]: [Arc<dyn Journal>; 2]) {
     take(&a, None).await.unwrap();
     let units = [UNIT.to_owned(), "eip155:84532|0xother".to_owned()];
+    let none = BTreeSet::new();
     b.commit(vec![homed(1, "c1", true)]).await.unwrap();
     b.commit(vec![homed(2, "c2", true)]).await.unwrap();
-    assert_eq!(shared(&a).handed_over(&units, 9).await, Ok(vec![1, 2]), "{name}");
-    assert_eq!(shared(&a).handed_over(&units[1..], 9).await, Ok(vec![]), "{name}");
+    assert_eq!(
+        shared(&a).handed_over(&units, &none, 9).await,
+        Ok(vec![1, 2]),
+        "{name}"
+    );
+    assert_eq!(
+        shared(&a).handed_over(&units[1..], &none, 9).await,
+        Ok(vec![]),
+        "{name}"
+    );
     assert!(fenced(b.commit(vec![prepared(3, 1, 5)]).await), "{name}");
     a.commit(vec![prepared(3, 1, 5)]).await.unwrap();
-    assert_eq!(shared(&a).handed_over(&units, 9).await, Ok(vec![2]), "{name}");
+    assert_eq!(
+        shared(&a).handed_over(&units, &none, 9).await,
+        Ok(vec![2]),
+        "{name}"
+    );
+    let known = BTreeSet::from([2]);
+    assert_eq!(
+        shared(&a).handed_over(&units, &known, 1).await,
+        Ok(vec![]),
+        "{name}"
+    );
     let rows = a.with_plans(&[1, 2, 9]).await.unwrap();
     assert_eq!(rows.len(), 2, "{name}");
     assert!(!rows[0].0.handed_over && rows[1].0.handed_over, "{name}");
@@ -131,6 +152,66 @@ pub async fn what_is_handed_over_is_found_by_the_owner(name: &str, [a, b]: [Arc<
         vec![],
         "{name}"
     );
+}
+
+/// A node that takes a unit reads what is open in it, in parts, and nothing of other units.
+pub async fn what_is_open_in_a_unit_is_read_by_its_next_owner(name: &str, [a, b]: [Arc<dyn Journal>; 2]) {
+    let other = "eip155:84532|0xother".to_owned();
+    let first = take(&a, None).await.unwrap();
+    shared(&b).take(&other, None).await.unwrap();
+    assert_eq!(a.with_open(&[UNIT.to_owned()]).await, Ok(vec![]), "{name}");
+    a.commit(vec![homed(1, "c1", false), prepared(11, 1, 5)])
+        .await
+        .unwrap();
+    b.commit(vec![homed(2, "c2", true)]).await.unwrap();
+    let elsewhere = opened_with(3, "c3", |row, _, _| {
+        row.home = Some("0xother".into());
+        row.request = "r3".into();
+    });
+    b.commit(vec![elsewhere]).await.unwrap();
+    b.commit(vec![homed(4, "c4", true)]).await.unwrap();
+    a.commit(vec![prepared(14, 4, 6)]).await.unwrap();
+    take(&b, Some(&first)).await.unwrap();
+    let found = async |after: u64, limit: usize| {
+        let part = b.unfinished_of(UNIT, after, limit).await.unwrap();
+        let ids: Vec<u64> = part.found.iter().map(|(row, _)| row.id).collect();
+        assert!(part.found.iter().all(|(_, plan)| plan.is_some()), "{name}");
+        (ids, part.more_after)
+    };
+    assert_eq!(found(0, 9).await, (vec![1, 4], None), "{name}");
+    assert_eq!(found(0, 1).await, (vec![1], Some(1)), "{name}");
+    assert_eq!(found(1, 9).await, (vec![4], None), "{name}");
+    let units = [UNIT.to_owned(), "eip155:84532|0xnobody".to_owned(), other];
+    let open = [units[0].clone(), units[2].clone()];
+    assert_eq!(b.with_open(&units).await.as_deref(), Ok(&open[..]), "{name}");
+    shared(&b).index(UNIT, &[1, 4]).await.unwrap();
+    assert_eq!(found(0, 9).await, (vec![1, 4], None), "{name}");
+}
+
+/// Nodes read from each other's leases what they serve. The lease of a node that is gone can be removed, and a node that comes
+/// back has lost it.
+pub async fn a_node_that_is_gone_leaves_no_lease(name: &str, [a, b]: [Arc<dyn Journal>; 2]) {
+    let own = node_unit(shared(&a).node());
+    shared(&a).take(&own, None).await.unwrap();
+    let lane = take(&a, None).await.unwrap();
+    let serves = BTreeSet::from(["eip155:84532".to_owned()]);
+    shared(&a).record_serves(&serves).await.unwrap();
+    shared(&b).record_serves(&serves).await.unwrap();
+    let lease_of = async |unit: &str| {
+        let leases = shared(&b).leases().await.unwrap();
+        leases.into_iter().find(|lease| lease.unit == unit)
+    };
+    let seen = lease_of(&own).await.unwrap();
+    assert_eq!(seen.serves.as_ref(), Some(&serves), "{name}");
+    shared(&a).renew().await.unwrap();
+    assert_eq!(shared(&b).remove_node(&seen).await, Ok(false), "it lives; {name}");
+    let seen = lease_of(&own).await.unwrap();
+    assert_eq!(seen.serves.as_ref(), Some(&serves), "{name}");
+    assert_eq!(shared(&b).remove_node(&lane).await, Ok(false), "a lane; {name}");
+    assert_eq!(shared(&b).remove_node(&seen).await, Ok(true), "{name}");
+    assert_eq!(lease_of(&own).await, None, "{name}");
+    assert_eq!(shared(&a).renew().await, Ok(vec![own]), "{name}");
+    assert!(lease_of(UNIT).await.is_some(), "{name}");
 }
 
 /// Two nodes open the same claim: one of them does, also the one that does not own the unit.
@@ -190,6 +271,12 @@ pub async fn t107_nodes_together_keep_a_limit(name: &str, [a, b]: [Arc<dyn Journ
     assert_eq!(
         shared(&b).take_grant("day 2", slice, limit).await,
         Ok(true),
+        "{name}"
+    );
+    assert_eq!(shared(&a).remove_dead(9).await, Ok(0), "{name}");
+    assert_eq!(
+        shared(&b).take_grant("day 1", slice, limit).await,
+        Ok(false),
         "{name}"
     );
 }

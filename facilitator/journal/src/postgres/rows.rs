@@ -228,6 +228,10 @@ impl Rows for Tables<'_> {
         Ok(fetched.rows.into_iter().next().flatten())
     }
 
+    fn get_all(&mut self, keys: &[RowKey]) -> Result<Vec<Option<String>>, JournalError> {
+        Ok(self.fetch(keys, &[])?.rows)
+    }
+
     fn scan(
         &mut self,
         table: Table,
@@ -305,10 +309,6 @@ impl Storage for Tables<'_> {
 
     fn write(&mut self, table: Table, key: &str, write: &Write) -> Result<(), JournalError> {
         self.write_all(&[((table, key.to_owned()), write.clone())])
-    }
-
-    fn get_all(&mut self, keys: &[RowKey]) -> Result<Vec<Option<String>>, JournalError> {
-        Ok(self.fetch(keys, &[])?.rows)
     }
 
     /// Only noted: the writes go to the database in the round trip of the COMMIT.

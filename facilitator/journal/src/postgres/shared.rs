@@ -1,7 +1,7 @@
 //! Leases and grants: changes that are no commits of events, each in a transaction of its own.
 
 use std::cell::Cell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -11,7 +11,7 @@ use tokio_postgres::types::Type;
 
 use super::super::lease::{self, Lease, Shared};
 use super::super::reservations::{Promise, Promised};
-use super::super::{CommitError, JournalError, Rows as _, Table, settings};
+use super::super::{CommitError, JournalError, Rows as _, Table, settings, temporary, units};
 use super::ids::{self, Block};
 use super::rows::{Commit, Tables, after_prefix};
 use super::transaction::{Link, Mode, NotCommitted, Statement};
@@ -25,6 +25,8 @@ const ANNOUNCE: &str = "INSERT INTO switchyard.rows (tab, key, value) VALUES ($1
                         excluded.value";
 const IS_ANNOUNCED: &str = "SELECT 'yes' FROM switchyard.rows WHERE tab = $1 AND key < $2 AND key >= $3 AND key <> $4 AND \
                             convert_from(value, 'UTF8')::int8 + $5 > extract(epoch FROM clock_timestamp()) * 1000 LIMIT 1";
+
+const NOW_MS: &str = "SELECT ((extract(epoch FROM clock_timestamp()) * 1000)::int8)::text";
 
 /// Why a change has not been made, or may not have been.
 enum Failure {
@@ -215,6 +217,12 @@ impl Shared for PostgresJournal {
             .await
     }
 
+    async fn record_serves(&self, networks: &BTreeSet<String>) -> Result<(), CommitError> {
+        let (fence, networks) = (self.holder.fence(), networks.clone());
+        self.change(move |tables, _| lease::record_serves(tables, &fence, &networks))
+            .await
+    }
+
     async fn give_up(&self, unit: &str) -> Result<(), CommitError> {
         let (fence, name) = (self.holder.fence(), unit.to_owned());
         self.holder.remove(unit);
@@ -224,9 +232,41 @@ impl Shared for PostgresJournal {
         Ok(())
     }
 
-    async fn handed_over(&self, units: &[String], limit: usize) -> Result<Vec<u64>, JournalError> {
-        let units = units.to_vec();
-        super::super::read(self, move |rows| lease::handed_over(rows, &units, limit)).await
+    async fn remove_node(&self, seen: &Lease) -> Result<bool, CommitError> {
+        let seen = seen.clone();
+        self.change(move |tables, may_be_made| {
+            let is_removed = lease::remove_node(tables, &seen)?;
+            Ok(is_removed || may_be_made && tables.get(Table::Leases, &seen.unit)?.is_none())
+        })
+        .await
+    }
+
+    async fn handed_over(
+        &self,
+        units: &[String],
+        known: &BTreeSet<u64>,
+        limit: usize,
+    ) -> Result<Vec<u64>, JournalError> {
+        let (units, known) = (units.to_vec(), known.clone());
+        super::super::read(self, move |rows| units::handed_over(rows, &units, &known, limit)).await
+    }
+
+    async fn index(&self, unit: &str, ids: &[u64]) -> Result<(), CommitError> {
+        let (fence, unit, ids) = (self.holder.fence(), unit.to_owned(), ids.to_vec());
+        self.change(move |tables, _| units::index(tables, &fence, &unit, &ids))
+            .await
+    }
+
+    /// The rows are found without locks, which announcements would wait for, and checked again before they are removed.
+    async fn remove_dead(&self, limit: usize) -> Result<usize, CommitError> {
+        let now = self.query(Statement::new(NOW_MS)).await?;
+        let now_ms: u64 = now.and_then(|text| text.parse().ok()).unwrap_or(0);
+        let found = super::super::read(self, move |rows| temporary::dead(rows, now_ms, limit)).await?;
+        if found.is_empty() {
+            return Ok(0);
+        }
+        self.change(move |tables, _| temporary::remove_dead(tables, now_ms, &found))
+            .await
     }
 
     /// In one round trip and without a sync. The time is the database's.
@@ -234,7 +274,7 @@ impl Shared for PostgresJournal {
         let announced = Statement::new(ANNOUNCE)
             .with(writes::code(Table::Intents), Type::INT2)
             .with(
-                lease::intent_key(claim, self.holder.node()).into_bytes(),
+                temporary::intent_key(claim, self.holder.node()).into_bytes(),
                 Type::BYTEA,
             );
         self.change_lax(announced).await
@@ -244,29 +284,32 @@ impl Shared for PostgresJournal {
         let withdrawn = Statement::new("DELETE FROM switchyard.rows WHERE tab = $1 AND key = $2")
             .with(writes::code(Table::Intents), Type::INT2)
             .with(
-                lease::intent_key(claim, self.holder.node()).into_bytes(),
+                temporary::intent_key(claim, self.holder.node()).into_bytes(),
                 Type::BYTEA,
             );
         self.change_lax(withdrawn).await
     }
 
     async fn is_announced(&self, claim: &str) -> Result<bool, JournalError> {
-        let prefix = lease::intent_key(claim, "");
+        let prefix = temporary::intent_key(claim, "");
         let others = Statement::new(IS_ANNOUNCED)
             .with(writes::code(Table::Intents), Type::INT2)
             .with(after_prefix(&prefix), Type::BYTEA)
             .with(prefix.into_bytes(), Type::BYTEA)
             .with(
-                lease::intent_key(claim, self.holder.node()).into_bytes(),
+                temporary::intent_key(claim, self.holder.node()).into_bytes(),
                 Type::BYTEA,
             )
-            .with(i64::try_from(lease::INTENT_MS).unwrap_or(i64::MAX), Type::INT8);
+            .with(
+                i64::try_from(temporary::INTENT_MS).unwrap_or(i64::MAX),
+                Type::INT8,
+            );
         Ok(self.query(others).await?.is_some())
     }
 
     async fn take_grant(&self, key: &str, amount: Amount, limit: Amount) -> Result<bool, CommitError> {
         let key = key.to_owned();
-        self.change(move |tables, _| lease::take_grant(tables, &key, amount, limit))
+        self.change(move |tables, _| temporary::take_grant(tables, &key, amount, limit))
             .await
     }
 

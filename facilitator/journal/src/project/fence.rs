@@ -1,7 +1,7 @@
 //! What only the owner of a unit may record, where several nodes share the journal; see [`lease`](crate::lease). And
 //! settlements that one node opens for another.
 
-use crate::keys::{handover_key, id_key, lane_key};
+use crate::keys::{continued_key, handover_key, id_key, lane_key};
 use crate::lease::{Fence, Lease};
 use crate::overlay::Overlay;
 use crate::queries::get;
@@ -71,10 +71,15 @@ fn unit_of(rows: &mut Overlay<'_>, event: &Event) -> Result<Option<String>, Comm
     Ok(row.and_then(|row| row.unit()))
 }
 
-/// A settlement is opened for the owner of its unit.
-pub(crate) fn hand_over(rows: &mut Overlay<'_>, row: &SettlementRow) {
-    if let (true, Some(unit)) = (row.handed_over, row.unit()) {
-        rows.put(Table::Handovers, &handover_key(&unit, row.id), "null");
+/// A settlement is opened: by the owner of its unit, or for it.
+pub(crate) fn opened(rows: &mut Overlay<'_>, row: &SettlementRow) {
+    if let Some(unit) = row.unit() {
+        let key = if row.handed_over {
+            handover_key(&unit, row.id)
+        } else {
+            continued_key(&unit, row.id)
+        };
+        rows.put(Table::Handovers, &key, "null");
     }
 }
 
@@ -82,6 +87,14 @@ pub(crate) fn hand_over(rows: &mut Overlay<'_>, row: &SettlementRow) {
 pub(crate) fn taken_over(rows: &mut Overlay<'_>, row: &mut SettlementRow) {
     if let (true, Some(unit)) = (row.handed_over, row.unit()) {
         rows.delete(Table::Handovers, &handover_key(&unit, row.id));
+        rows.put(Table::Handovers, &continued_key(&unit, row.id), "null");
         row.handed_over = false;
+    }
+}
+
+/// Nobody continues it any more.
+pub(crate) fn ended(rows: &mut Overlay<'_>, row: &SettlementRow) {
+    if let Some(unit) = row.unit() {
+        rows.delete(Table::Handovers, &continued_key(&unit, row.id));
     }
 }

@@ -75,7 +75,7 @@ pub(crate) fn opened(rows: &mut Overlay<'_>, new: &NewSettlement) -> Result<(), 
     let mut stored = row.clone();
     stored.updated_at_ms = row.opened_at_ms.max(rows.stamp().at_ms);
     put(rows, Table::Settlements, &key, &stored)?;
-    fence::hand_over(rows, row);
+    fence::opened(rows, row);
     lookups::opened(rows, row)?;
     rows.put(Table::Plans, &key, &new.plan);
     put(
@@ -160,6 +160,7 @@ pub(crate) fn finished(rows: &mut Overlay<'_>, settlement: u64, at_ms: u64) -> R
             return Err(stale("a settlement with an undecided step can't be finished"));
         }
         row.finished = true;
+        fence::ended(rows, row);
         withheld::finished(rows, row)?;
         drop_reserves(rows, row.id)
     })?;

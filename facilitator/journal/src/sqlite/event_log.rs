@@ -72,8 +72,8 @@ pub(super) fn append<'e>(
             row.clear();
         }
         // JSON of one line: a line break in a text is escaped.
-        let body = serde_json::to_string(event)
-            .map_err(|e| rusqlite::Error::ToSqlConversionFailure(Box::new(e)))?;
+        let body =
+            serde_json::to_string(event).map_err(|e| rusqlite::Error::ToSqlConversionFailure(Box::new(e)))?;
         // 2^63 events are more than any disk holds; the insert would fail on the key anyway.
         head = head.extend(&body).unwrap_or(head);
         if !row.is_empty() {
@@ -112,9 +112,8 @@ pub(super) fn drop_before(connection: &Connection, before_ms: u64, limit: u32) -
         |row| row.get(0),
     )?;
     let before_ms = i64::try_from(before_ms).unwrap_or(i64::MAX);
-    let mut statement = connection.prepare_cached(
-        "SELECT seq, checksum, at_ms FROM events WHERE seq > ?1 AND seq < ?2 ORDER BY seq",
-    )?;
+    let mut statement = connection
+        .prepare_cached("SELECT seq, checksum, at_ms FROM events WHERE seq > ?1 AND seq < ?2 ORDER BY seq")?;
     let mut rows = statement.query(params![start.seq, last])?;
     let (mut bound, mut dropped) = (start, 0);
     while let Some(row) = rows.next()? {
@@ -187,9 +186,9 @@ fn verify_newest(connection: &Connection, newest: i64) -> Result<Head, JournalEr
                 checksum: row.get(2)?,
             };
             let first = head.seq.saturating_add(1);
-            let next = values::decode(row.get_ref(1)?).ok().and_then(|events| {
-                events.split(LINE_BREAK).try_fold(head, Head::extend)
-            });
+            let next = values::decode(row.get_ref(1)?)
+                .ok()
+                .and_then(|events| events.split(LINE_BREAK).try_fold(head, Head::extend));
             match next {
                 Some(next) if next == found => head = next,
                 Some(_) | None => return Ok(Err((first, found.seq))),
@@ -283,10 +282,7 @@ mod tests {
                 "UPDATE events SET body = '{\"Sent\":{\"attempt\":0}} ' WHERE seq = 1",
                 "at event 1",
             ),
-            (
-                "UPDATE events SET body = x'21012a' WHERE seq = 6",
-                "at event 6",
-            ),
+            ("UPDATE events SET body = x'21012a' WHERE seq = 6", "at event 6"),
             ("DELETE FROM events WHERE seq = 3", "in events 3 to 4"),
             ("DELETE FROM events WHERE seq = 1", "in events 1 to 2"),
             ("UPDATE events SET seq = 20 WHERE seq = 10", "in events 10 to 20"),
@@ -337,7 +333,12 @@ mod tests {
         }
         assert_eq!(one_by_one, head, "the checksums are over the events");
         damage(&connection, "UPDATE events SET body = '' WHERE seq = 500");
-        assert!(verify(&connection).unwrap_err().0.contains("damaged in events 401 to 500:"));
+        assert!(
+            verify(&connection)
+                .unwrap_err()
+                .0
+                .contains("damaged in events 401 to 500:")
+        );
     }
 
     #[test]

@@ -42,7 +42,9 @@ fn of_schema_5() -> tempfile::TempDir {
 
 /// How many keys of the table are as schema 5 has them, and how many are packed.
 fn forms(folder: &Path, table: &str) -> (i64, i64) {
-    let sql = format!("SELECT count(*) FILTER (WHERE typeof(key) = 'text'), count(*) FILTER (WHERE typeof(key) = 'blob') FROM {table}");
+    let sql = format!(
+        "SELECT count(*) FILTER (WHERE typeof(key) = 'text'), count(*) FILTER (WHERE typeof(key) = 'blob') FROM {table}"
+    );
     let connection = Connection::open(folder.join(DATABASE)).unwrap();
     connection
         .query_row(&sql, [], |row| Ok((row.get(0)?, row.get(1)?)))
@@ -123,14 +125,20 @@ async fn rows_of_schema_5_and_new_ones_are_read_as_one_table() {
         row.opened_at_ms = 1_600_000_000_000;
         row.reference = "a".repeat(32);
     });
-    journal.commit(vec![event, prepared(new + 1, new, 9)]).await.unwrap();
+    journal
+        .commit(vec![event, prepared(new + 1, new, 9)])
+        .await
+        .unwrap();
     let page = journal.list(&Filter::default(), None, 9).await.unwrap();
     assert_eq!(ids(page.rows), [9, 7, new, 5, 3, 1]);
     let first = journal.list(&Filter::default(), None, 3).await.unwrap();
     let rest = journal.list(&Filter::default(), first.cursor.as_deref(), 3).await;
     assert_eq!(ids(rest.unwrap().rows), [5, 3, 1], "in pages");
     let oldest = journal.unfinished_after(0, 9).await.unwrap();
-    assert_eq!(oldest.iter().map(|(row, _)| row.id).collect::<Vec<_>>(), [5, 9, new]);
+    assert_eq!(
+        oldest.iter().map(|(row, _)| row.id).collect::<Vec<_>>(),
+        [5, 9, new]
+    );
     assert!(oldest.iter().all(|(_, plan)| plan.is_some()));
     for (claim, id) in [("0xc3", 3), ("0xc11", new)] {
         let found = journal.find(&Reference::Claim(claim.into())).await.unwrap();
@@ -153,7 +161,10 @@ async fn a_row_of_schema_5_is_replaced_when_it_is_written_again() {
     assert_eq!(forms(folder.path(), "settlements"), (5, 0));
     journal.commit(vec![released(5)]).await.unwrap();
     assert_eq!(forms(folder.path(), "settlements"), (4, 1), "one row, not two");
-    assert_eq!(journal.commit(vec![released(5)]).await, Err(CommitError::AlreadyReleased));
+    assert_eq!(
+        journal.commit(vec![released(5)]).await,
+        Err(CommitError::AlreadyReleased)
+    );
     let released = journal.settlement(5).await.unwrap().unwrap();
     assert!(released.release.is_some());
     // Its number is not the highest one, although its key sorts last.
@@ -176,7 +187,11 @@ async fn rows_of_schema_5_are_removed_in_time() {
         (Stage::Settlement, vec![1, 3, 7]),
     ] {
         let waiting = journal.due_for(stage, late_ms, 9).await.unwrap();
-        assert_eq!(waiting.iter().map(|(_, id)| *id).collect::<Vec<_>>(), due, "{stage:?}");
+        assert_eq!(
+            waiting.iter().map(|(_, id)| *id).collect::<Vec<_>>(),
+            due,
+            "{stage:?}"
+        );
         let dropped = Event::Dropped { stage, due: waiting };
         journal.commit(vec![dropped]).await.unwrap();
     }
@@ -185,7 +200,11 @@ async fn rows_of_schema_5_are_removed_in_time() {
     let again = journal
         .commit(vec![opened(journal.new_id(), "evm|eip155:84532|0xc3")])
         .await;
-    assert_eq!(again, Err(CommitError::ClaimTaken), "what refuses a replay is kept");
+    assert_eq!(
+        again,
+        Err(CommitError::ClaimTaken),
+        "what refuses a replay is kept"
+    );
     drop(journal);
     for table in ["plans", "payloads", "history"] {
         let (old, new) = forms(folder.path(), table);

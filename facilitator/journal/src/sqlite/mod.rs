@@ -210,7 +210,8 @@ fn old_copy(
         .apply(std::slice::from_ref(&event), stamp)
         .map_err(|error| failed(&error))?;
     group.flush().map_err(|error| failed(&error))?;
-    let head = event_log::append(&transaction, head, [&event], stamp.at_ms).map_err(|error| failed(&error))?;
+    let head =
+        event_log::append(&transaction, head, [&event], stamp.at_ms).map_err(|error| failed(&error))?;
     transaction.commit().map_err(|error| failed(&error))?;
     tracing::error!(
         "journal_is_old: {} is older than the answers that callers got: {why}. Payments that are unreleased \

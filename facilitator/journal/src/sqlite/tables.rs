@@ -266,9 +266,9 @@ impl Rows for Tables<'_> {
         let mut found = Vec::new();
         for form in self.forms(table)? {
             let sql = match form {
-                Form::Text => format!(
-                    "SELECT key, value FROM {name} WHERE key {follows} ?1 AND key < x'' ORDER BY key"
-                ),
+                Form::Text => {
+                    format!("SELECT key, value FROM {name} WHERE key {follows} ?1 AND key < x'' ORDER BY key")
+                }
                 Form::Packed => {
                     format!("SELECT key, value FROM {name} WHERE key {follows} ?1 ORDER BY key")
                 }

@@ -133,7 +133,9 @@ async fn what_is_no_journal_of_ours_is_refused_and_left_alone() {
 /// The events of the log, one a line.
 fn logged(directory: &Path) -> Vec<(i64, String)> {
     let connection = Connection::open(directory.join(DATABASE)).unwrap();
-    let mut statement = connection.prepare("SELECT seq, body FROM events ORDER BY seq").unwrap();
+    let mut statement = connection
+        .prepare("SELECT seq, body FROM events ORDER BY seq")
+        .unwrap();
     let rows = statement.query_map([], |row| {
         Ok((row.get(0)?, values::decode(row.get_ref(1)?).unwrap().into_owned()))
     });
@@ -342,9 +344,7 @@ async fn a_full_disk_refuses_commits_and_loses_nothing() {
         let journal = Arc::clone(&journal);
         load.spawn(async move {
             let key = format!("{n:03}");
-            let result = journal
-                .commit(vec![stored(&key, json!(noise(n, 20_000)))])
-                .await;
+            let result = journal.commit(vec![stored(&key, json!(noise(n, 20_000)))]).await;
             (key, result)
         });
     }

@@ -183,10 +183,18 @@ async fn a_value_that_is_damaged_is_an_error_that_names_its_table() {
         .execute("UPDATE plans SET value = x'e101ffffffffffffff7f00'", [])
         .unwrap();
     let error = journal.unfinished_after(0, 9).await.unwrap_err();
-    assert!(error.0.contains("table plans: ") && error.0.contains("names a length"), "{error}");
-    connection.execute("UPDATE requests SET key = x'0000'", []).unwrap();
+    assert!(
+        error.0.contains("table plans: ") && error.0.contains("names a length"),
+        "{error}"
+    );
+    connection
+        .execute("UPDATE requests SET key = x'0000'", [])
+        .unwrap();
     let error = read(here.path(), |rows| rows.scan(Table::Requests, "", None, 9)).unwrap_err();
-    assert!(error.0.contains("table requests: ") && error.0.contains("key can't be read"), "{error}");
+    assert!(
+        error.0.contains("table requests: ") && error.0.contains("key can't be read"),
+        "{error}"
+    );
     let still = journal.settlement(1).await.unwrap();
     assert!(still.is_some(), "other rows are read");
 }

@@ -186,14 +186,21 @@ mod tests {
     fn damaged_values_are_errors_and_need_little_memory() {
         let bytes = bytes_of(&"{\"settlement\":1}".repeat(20));
         for end in 0..bytes.len() {
-            assert!(end == 0 || decode(ValueRef::Blob(&bytes[..end])).is_err(), "{end}");
+            assert!(
+                end == 0 || decode(ValueRef::Blob(&bytes[..end])).is_err(),
+                "{end}"
+            );
         }
         // A frame of many gigabytes, of a length that is not named, of another dictionary, and of none.
         let mut compressor = Compressor::new(1).unwrap();
         let without = compressor.compress(&[b'a'; 200]).unwrap();
         let huge = [&[0xe0 | 1][..], &[NUMBER as u8], &[0xff; 7], &[0x7f], &bytes[3..]].concat();
         let other = [&bytes[..1], &[NUMBER as u8 + 1], &bytes[2..]].concat();
-        assert!(error_of(&huge).contains("names a length of"), "{}", error_of(&huge));
+        assert!(
+            error_of(&huge).contains("names a length of"),
+            "{}",
+            error_of(&huge)
+        );
         assert!(error_of(&other).contains("dictionary 2"), "{}", error_of(&other));
         assert!(error_of(&without[4..]).contains("no dictionary"));
         assert!(decode(ValueRef::Text(&[0xff])).is_err());

@@ -309,12 +309,13 @@ impl Writer {
         let results = applied.map_err(|error| Failure::Rows(error.into()))?;
         let accepted = group.iter().zip(&results).filter(|(_, result)| result.is_ok());
         let events = accepted.flat_map(|(entry, _)| &entry.events);
-        let head = event_log::append(&self.connection, self.head, events, at_ms).map_err(|error| {
-            match fate(&error) {
-                Fate::Undo(error) => Failure::Journal(error),
-                Fate::Unknown => Failure::Rows(CommitError::Io(error.to_string())),
-            }
-        })?;
+        let head =
+            event_log::append(&self.connection, self.head, events, at_ms).map_err(|error| {
+                match fate(&error) {
+                    Fate::Undo(error) => Failure::Journal(error),
+                    Fate::Unknown => Failure::Rows(CommitError::Io(error.to_string())),
+                }
+            })?;
         Ok((results, head))
     }
 

@@ -53,6 +53,7 @@ async fn run(config: &Config) -> Result<(), CliError> {
                 let _ = lost.set(unit);
             }
         }
+        app.engine.leave();
     };
     tokio::select! {
         served = http_api::serve(&settings, service, metrics, app.keys.clone(), end) => {

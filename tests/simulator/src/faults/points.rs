@@ -111,6 +111,23 @@ impl Harm {
 }
 
 impl Point {
+    /// Whether nothing can be done there without a node of the chain.
+    #[must_use]
+    pub fn reads_chain(self) -> bool {
+        matches!(
+            self,
+            Self::Plan
+                | Self::Check
+                | Self::Lane
+                | Self::Quote
+                | Self::Build
+                | Self::Fill
+                | Self::Broadcast
+                | Self::Observe
+                | Self::SchemeCheck
+        )
+    }
+
     pub const ALL: [Self; 27] = [
         Self::Boot,
         Self::Identify,

@@ -64,3 +64,4 @@ mod operator;
 mod proxy;
 mod races;
 mod server;
+mod takeover;

@@ -1,0 +1,69 @@
+//! A lane that this node hands over while it lives: because it has more than its share, or can't reach the chain and another
+//! node can.
+//!
+//! In this order: nothing new is placed in the lane, its task ends, memory forgets it, and only then the lease is given up.
+//! Whatever still goes on about it can record nothing from then on: the journal refuses it. The next owner reads everything
+//! from the journal, and callers that wait here for a recorded payment learn from there what becomes of it.
+
+use super::Owner;
+use crate::state::network::NetworkRun;
+use crate::state::settlement::Phase;
+use sdk_plugin::chain::Lane;
+use std::sync::Arc;
+
+impl Owner {
+    /// Hands a lane over, in a task of its own: a round of leases that takes too long must not stop it halfway.
+    pub(super) fn begin_to_release(
+        self: &Arc<Self>,
+        unit: &str,
+        run: &Arc<NetworkRun>,
+        lane: &Lane,
+        why: &'static str,
+    ) {
+        if !self.releasing.lock().insert(unit.to_owned()) {
+            return;
+        }
+        // From here on nothing new is placed in it.
+        self.runtime.ownership.remove(unit);
+        let (owner, unit) = (Arc::clone(self), unit.to_owned());
+        let (run, lane) = (Arc::clone(run), lane.clone());
+        self.runtime.spawn(async move {
+            let released = owner.release(&unit, &run, &lane, why);
+            let _ = owner
+                .runtime
+                .survives(&lane.network, "the handing over of a lane", released)
+                .await;
+            owner.releasing.lock().remove(&unit);
+        });
+    }
+
+    async fn release(&self, unit: &str, run: &NetworkRun, lane: &Lane, why: &'static str) {
+        let Some(shared) = self.runtime.journal.shared() else {
+            return;
+        };
+        if let Some(handle) = run.remove_lane(&lane.signer) {
+            handle.end.end().await;
+        }
+        run.remove_slots(&lane.signer);
+        let mut open: usize = 0;
+        for settlement in self.runtime.claims.holders_on(&lane.network) {
+            let is_of_lane = {
+                let state = settlement.lock();
+                state.phase == Phase::Committed && state.row.unit().as_deref() == Some(unit)
+            };
+            if is_of_lane {
+                // Found there before it is no longer found here.
+                self.runtime.elsewhere.add(&settlement);
+                self.runtime.claims.forget(&settlement);
+                open = open.saturating_add(1);
+            }
+        }
+        match shared.give_up(unit).await {
+            Ok(()) => tracing::info!(unit, open, "lane_given_up: {why}"),
+            // This node does not renew it any more.
+            Err(error) => {
+                tracing::warn!(unit, open, %error, "lane_given_up: {why}; others wait until its lease counts as gone");
+            }
+        }
+    }
+}

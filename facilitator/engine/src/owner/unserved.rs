@@ -1,0 +1,70 @@
+//! Open payments that no node continues, because their network or signer is not configured any more. A process that has its
+//! journal alone does not start then; here another node may have what this one lacks, so it is an alarm.
+
+use super::Owner;
+use super::leases::{Memory, Wanted};
+use super::seen::network_of;
+use crate::state::shared_journal::unserved;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// A lane without an owner that lives for this long is not being taken over: that takes at most 10 s.
+const UNSERVED_FOR: Duration = Duration::from_secs(15);
+/// Pause between two searches.
+const SEARCH_EVERY: Duration = Duration::from_secs(10);
+
+impl Owner {
+    /// Searches for lanes with open payments that no node continues, in a task of its own: beats don't wait for it.
+    pub(super) fn begin_to_search_unserved(
+        self: &Arc<Self>,
+        node: &str,
+        memory: &mut Memory,
+        wanted: &Wanted,
+        now: Instant,
+    ) {
+        let searched_at = memory.searched_at;
+        if searched_at.is_some_and(|at| now.saturating_duration_since(at) < SEARCH_EVERY) {
+            return;
+        }
+        memory.searched_at = Some(now);
+        let mut orphaned = memory.seen.orphaned(now, UNSERVED_FOR);
+        orphaned.retain(|unit| {
+            let Some(run) = network_of(unit).and_then(|network| self.runtime.run_of(network)) else {
+                return true;
+            };
+            let network = run.network.id();
+            let is_others = !memory.abilities.is_able(network)
+                && memory.seen.others_serve(node, network, now, Duration::ZERO) > 0;
+            // While no signer of the network is known, the network's own state says why.
+            let may_be_own = run.network.all_lanes().is_empty() || wanted.contains_key(unit);
+            is_others || !may_be_own
+        });
+        let owner = Arc::clone(self);
+        self.runtime
+            .spawn(async move { owner.report_unserved(orphaned).await });
+    }
+
+    async fn report_unserved(&self, orphaned: Vec<String>) {
+        let open = if orphaned.is_empty() {
+            Vec::new()
+        } else {
+            match self.runtime.journal.with_open(&orphaned).await {
+                Ok(open) => open,
+                Err(error) => {
+                    tracing::error!(%error, "open payments without a node can't be searched for");
+                    return;
+                }
+            }
+        };
+        let count = u32::try_from(open.len()).unwrap_or(u32::MAX);
+        self.runtime
+            .metrics
+            .set("switchyard_lanes_unserved", &[], f64::from(count));
+        let open: BTreeSet<String> = open.into_iter().collect();
+        for unit in self.runtime.shared_journal.set_unserved(open) {
+            tracing::error!(unit, "lane_unserved: {}", unserved(&unit));
+        }
+    }
+}
