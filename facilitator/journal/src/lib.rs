@@ -200,8 +200,8 @@ pub trait Journal: Send + Sync + 'static {
         Ok(is_any.then_some(Event::Expired { store, holds, now_ms }))
     }
 
-    /// Removes events that were recorded before this moment, at most `limit`. Returns how many. What is left is checked
-    /// from the last one that was removed.
+    /// Removes events that were recorded before this moment, about `limit`: those that were recorded together go together.
+    /// Returns how many; 0: none is left to remove. What is left is checked from the last one that was removed.
     async fn drop_events(&self, _before_ms: u64, _limit: u32) -> Result<u32, CommitError> {
         Ok(0)
     }

@@ -177,12 +177,6 @@ impl<'a> Overlay<'a> {
             .map(|known| known.value.as_deref())
     }
 
-    /// A row as the current commit has written it; `None`: it has not.
-    pub(crate) fn written(&self, table: Table, key: &str) -> Option<&str> {
-        let row = self.undo.iter().any(|((of, at), _)| *of == table && at == key);
-        self.known(table, key).flatten().filter(|_| row)
-    }
-
     /// The keys of the known rows with this prefix.
     pub(crate) fn known_keys(&self, table: Table, prefix: &str) -> Vec<String> {
         self.known_rows(table, prefix)

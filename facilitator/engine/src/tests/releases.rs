@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use sdk_plugin::chain::{Evidence, KeyInfo, Readiness};
 use sdk_plugin::host::Suite;
 use sdk_plugin::request::{Accepted, Requirements};
@@ -131,6 +132,8 @@ pub(crate) struct Disk {
     release_hangs: watch::Sender<Hang>,
     /// How many commits that give a release back fail before one succeeds.
     refusals: AtomicU8,
+    /// How many events each removal of old ones removes, the last one first; then none.
+    pub(crate) removals: Mutex<Vec<u32>>,
 }
 
 impl Disk {
@@ -140,6 +143,7 @@ impl Disk {
             hangs: watch::Sender::new(false),
             release_hangs: watch::Sender::new(Hang::Nowhere),
             refusals: AtomicU8::new(0),
+            removals: Mutex::default(),
         })
     }
 
@@ -182,6 +186,11 @@ impl Journal for Disk {
     fn new_id(&self) -> u64 {
         self.inner.new_id()
     }
+
+    async fn drop_events(&self, _: u64, _: u32) -> Result<u32, CommitError> {
+        Ok(self.removals.lock().pop().unwrap_or(0))
+    }
+
     async fn commit(&self, events: Vec<Event>) -> Result<(), CommitError> {
         self.turn().await;
         let refused = |left: u8| left.checked_sub(1);

@@ -175,7 +175,7 @@ pub(super) fn verify(connection: &Connection) -> Result<Head, JournalError> {
 }
 
 fn verify_newest(connection: &Connection, newest: i64) -> Result<Head, JournalError> {
-    let walk = || -> rusqlite::Result<Result<Head, (i64, i64)>> {
+    let walk = || -> rusqlite::Result<Result<Head, Broken>> {
         let mut head = before_newest(connection, newest)?;
         let mut statement =
             connection.prepare("SELECT seq, body, checksum FROM events WHERE seq > ?1 ORDER BY seq")?;
@@ -186,30 +186,52 @@ fn verify_newest(connection: &Connection, newest: i64) -> Result<Head, JournalEr
                 checksum: row.get(2)?,
             };
             let first = head.seq.saturating_add(1);
-            let next = values::decode(row.get_ref(1)?)
-                .ok()
-                .and_then(|events| events.split(LINE_BREAK).try_fold(head, Head::extend));
-            match next {
+            let (first, last) = (first, found.seq);
+            let events = match values::decode(row.get_ref(1)?) {
+                Ok(events) => events,
+                Err(error) => return Ok(Err(Broken::Value { first, last, error })),
+            };
+            match events.split(LINE_BREAK).try_fold(head, Head::extend) {
                 Some(next) if next == found => head = next,
-                Some(_) | None => return Ok(Err((first, found.seq))),
+                Some(_) | None => return Ok(Err(Broken::Chain { first, last })),
             }
         }
         Ok(Ok(head))
     };
     match walk() {
         Ok(Ok(head)) => Ok(head),
-        Ok(Err((first, last))) => {
-            let at = if first < last {
-                format!("in events {first} to {last}")
-            } else {
-                format!("at event {last}")
-            };
-            Err(JournalError(format!(
-                "the event log is damaged {at}: its checksum does not follow from the event before; restore the \
-                 journal from a backup, or get help before you continue"
-            )))
-        }
+        Ok(Err(Broken::Chain { first, last })) => Err(JournalError(format!(
+            "the event log is damaged {}: its checksum does not follow from the event before; restore the journal from a \
+             backup, or get help before you continue",
+            place(first, last)
+        ))),
+        // Not always damage: a later version may have written it.
+        Ok(Err(Broken::Value { first, last, error })) => Err(JournalError(format!(
+            "the event log can't be read {}: {error}",
+            place(first, last)
+        ))),
         Err(error) => Err(unreadable(&error)),
+    }
+}
+
+/// What is wrong with the events of a row, from the first to the last.
+enum Broken {
+    Chain {
+        first: i64,
+        last: i64,
+    },
+    Value {
+        first: i64,
+        last: i64,
+        error: JournalError,
+    },
+}
+
+fn place(first: i64, last: i64) -> String {
+    if first < last {
+        format!("in events {first} to {last}")
+    } else {
+        format!("at event {last}")
     }
 }
 
@@ -282,7 +304,6 @@ mod tests {
                 "UPDATE events SET body = '{\"Sent\":{\"attempt\":0}} ' WHERE seq = 1",
                 "at event 1",
             ),
-            ("UPDATE events SET body = x'21012a' WHERE seq = 6", "at event 6"),
             ("DELETE FROM events WHERE seq = 3", "in events 3 to 4"),
             ("DELETE FROM events WHERE seq = 1", "in events 1 to 2"),
             ("UPDATE events SET seq = 20 WHERE seq = 10", "in events 10 to 20"),
@@ -292,13 +313,32 @@ mod tests {
             let error = verify(&connection).unwrap_err();
             assert!(error.0.contains(&format!("damaged {at}:")), "{sql}: {error}");
         }
-        for sql in [
-            "UPDATE events SET checksum = 'x' WHERE seq = 2",
-            "UPDATE events SET body = x'ff' WHERE seq = 2",
+        let connection = log(10);
+        damage(&connection, "UPDATE events SET checksum = 'x' WHERE seq = 2");
+        assert!(verify(&connection).is_err());
+    }
+
+    #[test]
+    fn events_that_another_version_compressed_are_not_called_damaged() {
+        for (body, why) in [
+            ("x'21012a'", "restore a backup"),
+            ("x'ff'", "restore a backup"),
+            // A frame of 16 bytes with dictionary 2.
+            (
+                "x'210210000000'",
+                "dictionary 2, which this version of switchyard does not have",
+            ),
         ] {
             let connection = log(10);
-            damage(&connection, sql);
-            assert!(verify(&connection).is_err(), "{sql}");
+            damage(
+                &connection,
+                &format!("UPDATE events SET body = {body} WHERE seq = 6"),
+            );
+            let error = verify(&connection).unwrap_err().0;
+            assert!(
+                error.contains("can't be read at event 6: ") && error.contains(why),
+                "{error}"
+            );
         }
     }
 

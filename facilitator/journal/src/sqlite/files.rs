@@ -29,6 +29,8 @@ pub(super) const MIGRATIONS: [&str; 6] = [
 ];
 /// The newest schema.
 pub(super) const SCHEMA: i64 = MIGRATIONS.len() as i64;
+/// The oldest schema whose tables this version reads as they are: schema 6 only allows other forms of values and keys.
+pub(super) const READABLE_FROM: i64 = 5;
 /// The database's name in the journal's directory.
 pub(super) const DATABASE: &str = "journal.sqlite";
 /// How long to wait for another program that reads the file (a backup, an operator's shell).
@@ -281,8 +283,7 @@ pub(super) fn migrate(connection: &mut Connection, path: &Path) -> Result<(), Jo
             path.display()
         )));
     }
-    let done = usize::try_from(version).unwrap_or(usize::MAX);
-    let Some(missing) = MIGRATIONS.get(done..) else {
+    let Some(missing) = missing_from(version) else {
         return Err(JournalError(format!(
             "{} has schema {version} and this version of switchyard knows {} at most; run the version that wrote it or a \
              newer one, or write another folder",
@@ -296,16 +297,31 @@ pub(super) fn migrate(connection: &mut Connection, path: &Path) -> Result<(), Jo
     if !is_new {
         back_up(connection, path, version)?;
     }
-    let mut run = || {
-        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        for migration in missing {
-            transaction.execute_batch(migration)?;
-        }
-        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
-        transaction.pragma_update(None, "user_version", SCHEMA)?;
-        transaction.commit()
-    };
-    run().map_err(|error| cannot(path, "brought to the current schema", &error))
+    run(connection, missing).map_err(|error| cannot(path, "brought to the current schema", &error))
+}
+
+/// The migrations that a schema lacks; `None`: it is a later version's.
+fn missing_from(schema: i64) -> Option<&'static [&'static str]> {
+    MIGRATIONS.get(usize::try_from(schema).unwrap_or(usize::MAX)..)
+}
+
+fn run(connection: &mut Connection, migrations: &[&str]) -> rusqlite::Result<()> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    for migration in migrations {
+        transaction.execute_batch(migration)?;
+    }
+    transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+    transaction.pragma_update(None, "user_version", SCHEMA)?;
+    transaction.commit()
+}
+
+/// Brings the copy of a backup up to date, which needs no backup itself.
+pub(super) fn migrate_copy(connection: &mut Connection, path: &Path) -> Result<(), JournalError> {
+    let missing = missing_from(schema(connection, path)?).unwrap_or_default();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    run(connection, missing).map_err(|error| cannot(path, "brought to the current schema", &error))
 }
 
 fn back_up(connection: &Connection, path: &Path, schema: i64) -> Result<(), JournalError> {
@@ -314,6 +330,12 @@ fn back_up(connection: &Connection, path: &Path, schema: i64) -> Result<(), Jour
         // An earlier start made it, and could not change the schema: nothing was recorded since.
         std::fs::remove_file(&copy).map_err(|error| cannot(&copy, "replaced", &error))?;
     }
+    tracing::info!(
+        bytes = std::fs::metadata(path).map_or(0, |metadata| metadata.len()),
+        "journal_backup_started: the journal of schema {schema} is copied to {} before its schema is changed, which needs as much \
+         room again and may take minutes",
+        copy.display()
+    );
     super::tools::copy(connection, &copy)?;
     tracing::info!(
         "journal_backed_up: the journal of schema {schema} was copied to {} and is brought to schema {SCHEMA} now. To return to the \

@@ -5,7 +5,7 @@ use sdk_plugin::Amount;
 
 use super::super::conformance::{NETWORK, opened, opened_with, paid, prepared, released};
 use super::*;
-use crate::{CommitError, Filter, Reference, Stage};
+use crate::{CommitError, Filter, Reference, Stage, Table};
 
 const DATABASE: &str = "journal.sqlite";
 
@@ -152,6 +152,41 @@ async fn rows_of_schema_5_and_new_ones_are_read_as_one_table() {
     for (id, events) in [(7, 8), (9, 2), (new, 2)] {
         assert_eq!(journal.history(id).await.unwrap().len(), events, "{id}");
     }
+}
+
+/// Commands of this version read a journal that the version before still uses, and its backups.
+#[tokio::test]
+async fn a_journal_of_schema_5_is_read_and_restored_as_it_is() {
+    let folder = of_schema_5();
+    let unfinished = |folder: &Path| {
+        read(folder, |rows| rows.scan(Table::Unfinished, "", None, 9)).map(|rows| rows.map(|rows| rows.len()))
+    };
+    assert_eq!(unfinished(folder.path()), Ok(Some(2)));
+    assert!(tools::verify(folder.path()).is_ok());
+    let elsewhere = tempfile::tempdir().unwrap();
+    let backup = elsewhere.path().join("backup");
+    tools::backup(folder.path(), &backup).unwrap();
+    let restored = elsewhere.path().join("data");
+    tools::restore(&restored, &backup, false).unwrap();
+    let version = |path: &Path| files::schema(&Connection::open(path).unwrap(), path).unwrap();
+    assert_eq!(
+        (version(&backup), version(&restored.join(files::DATABASE))),
+        (5, files::SCHEMA)
+    );
+    assert_eq!(unfinished(&restored), Ok(Some(2)));
+    assert!(SqliteJournal::open(&restored).is_ok());
+
+    let path = folder.path().join(files::DATABASE);
+    let set = |schema: i64| {
+        Connection::open(&path)
+            .unwrap()
+            .pragma_update(None, "user_version", schema)
+            .unwrap();
+    };
+    set(files::SCHEMA + 1);
+    assert!(unfinished(folder.path()).unwrap_err().0.contains("a newer one"));
+    set(files::READABLE_FROM - 1);
+    assert_eq!(unfinished(folder.path()), Ok(None));
 }
 
 #[tokio::test]

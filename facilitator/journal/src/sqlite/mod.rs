@@ -229,8 +229,11 @@ pub fn withheld(directory: &Path) -> Result<Vec<(SettlementRow, WithheldRow)>, J
     Ok(read(directory, super::withheld::all)?.unwrap_or_default())
 }
 
-/// The result of a query over a directory's journal, which is only read; a process may be using it. `None`: there is
-/// no journal, or one of an earlier version, which the next start brings up to date.
+/// The result of a query over one state of a directory's journal, which is only read; a process may be using it. `None`:
+/// there is no journal, or one of an earlier version that this one can't read before the next start brings it up to date.
+///
+/// # Errors
+/// When it can't be read, or is a later version's.
 pub fn read<T>(
     directory: &Path,
     query: impl FnOnce(&mut dyn Rows) -> Result<T, JournalError>,
@@ -240,10 +243,15 @@ pub fn read<T>(
         return Ok(None);
     }
     let connection = files::connect_read_only(&path)?;
-    if files::schema(&connection, &path)? < files::SCHEMA {
+    // Several statements make one query: a row may be written in another form between them.
+    let transaction = connection
+        .unchecked_transaction()
+        .map_err(|error| JournalError(error.to_string()))?;
+    if files::schema(&transaction, &path)? < files::READABLE_FROM {
         return Ok(None);
     }
-    query(&mut Tables::new(&connection)).map(Some)
+    tools::readable(&transaction, &path)?;
+    query(&mut Tables::new(&transaction)).map(Some)
 }
 
 /// Changes rows of a directory's journal, as a test of what notices it: those for whose text `change` has another one. Returns how

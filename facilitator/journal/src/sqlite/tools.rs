@@ -48,19 +48,19 @@ fn open(directory: &Path) -> Result<Connection, JournalError> {
         )));
     }
     let connection = files::connect_read_only(&path)?;
-    current(&connection, &path)?;
+    readable(&connection, &path)?;
     Ok(connection)
 }
 
-/// Refuses what is no journal, or one of another version.
-fn current(connection: &Connection, path: &Path) -> Result<(), JournalError> {
+/// Refuses what is no journal, or one of a version whose tables this one can't read as they are.
+pub(super) fn readable(connection: &Connection, path: &Path) -> Result<(), JournalError> {
     files::is_a_journal(connection, path)?;
     let schema = files::schema(connection, path)?;
-    if schema == files::SCHEMA {
+    if (files::READABLE_FROM..=files::SCHEMA).contains(&schema) {
         return Ok(());
     }
     let what = if schema < files::SCHEMA {
-        "start `switchyard serve` with this version once, which brings it up to date, or use the version that wrote it"
+        "use the version that wrote it, or let this version's `switchyard serve` start once with it, which brings it up to date"
     } else {
         "use the version that wrote it or a newer one"
     };
@@ -75,9 +75,29 @@ fn failed(error: &rusqlite::Error) -> JournalError {
     JournalError(error.to_string())
 }
 
-/// Checks the pages of the database, the whole chain of events, and that rows that belong together are there.
+/// Checks the pages of the database, the whole chain of events, that every row can be read, and that rows that belong
+/// together are there.
 pub fn verify(directory: &Path) -> Result<Verified, JournalError> {
-    check(&open(directory)?)
+    let connection = open(directory)?;
+    let verified = check(&connection)?;
+    let transaction = connection
+        .unchecked_transaction()
+        .map_err(|error| failed(&error))?;
+    let mut tables = Tables::new(&transaction);
+    for table in Table::ALL {
+        let mut last: Option<String> = None;
+        meta::each(&mut tables, table, |_, key, _| {
+            if last.as_deref() == Some(key) {
+                return Err(JournalError(format!(
+                    "table {} has the key {key} twice; restore a backup, or get help before you continue",
+                    table.name()
+                )));
+            }
+            last = Some(key.to_owned());
+            Ok(())
+        })?;
+    }
+    Ok(verified)
 }
 
 fn check(connection: &Connection) -> Result<Verified, JournalError> {
@@ -247,14 +267,15 @@ pub fn restore(directory: &Path, from: &Path, any_origin: bool) -> Result<Restor
     remove_database(&new)?;
     {
         let source = files::connect_read_only(from)?;
-        current(&source, from)?;
+        readable(&source, from)?;
         if !any_origin {
             same_origin(&source, from, &path)?;
         }
         copy(&source, &new)?;
     }
     let last_event = {
-        let connection = files::connect(&new)?;
+        let mut connection = files::connect(&new)?;
+        files::migrate_copy(&mut connection, &new)?;
         check(&connection)?;
         let head = event_log::verify(&connection)?;
         let last_id = meta::highest_id(&connection)?;
