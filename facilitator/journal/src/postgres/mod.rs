@@ -49,6 +49,7 @@ mod hints;
 mod ids;
 mod operator;
 mod promises;
+mod reads;
 mod rows;
 mod schema;
 mod settings;
@@ -67,21 +68,20 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
 
-use async_trait::async_trait;
-use tokio::runtime::{Builder, Handle, Runtime};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
-use tokio_postgres::types::Type;
-
+use super::keys::id_key;
 use super::lease::{Holder, Shared};
-use super::{CommitError, Event, Journal, JournalError, ReadTask, SettlementRow, Table, queries};
+use super::{CommitError, Event, Journal, JournalError, ReadTask, SettlementRow, Table};
+use async_trait::async_trait;
 use chain::Head;
 pub use counters::Counts;
 use hints::Hints;
 use ids::Ids;
 pub use operator::{Operator, Stats};
+use sdk_plugin::HexBytes;
 pub use settings::{Isolation, Settings};
-use transaction::{Link, Mode, Statement};
-use trouble::Trouble;
+use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use transaction::{Link, Mode};
 use writer::{Entry, Writer};
 
 /// Commits that may be queued; the caller of any further commit waits.
@@ -90,10 +90,6 @@ const MAX_QUEUED: usize = 4_096;
 const MAX_NOTES: usize = 16_384;
 /// Threads that serve the connections.
 const THREADS: usize = 2;
-
-/// The claim's newest settlement, by one statement.
-const CLAIM: &str = "SELECT convert_from(s.value, 'UTF8') FROM switchyard.rows c JOIN switchyard.rows s ON s.tab = $2 AND s.key = \
-                     convert_to(lpad(convert_from(c.value, 'UTF8'), 20, '0'), 'UTF8') WHERE c.tab = $1 AND c.key = $3";
 
 /// The journal in a database.
 pub struct PostgresJournal {
@@ -238,20 +234,6 @@ impl PostgresJournal {
         self.handle.spawn(task).await.map_err(|_| stopped())
     }
 
-    /// One statement outside of a transaction.
-    async fn query(&self, statement: Statement) -> Result<Option<String>, JournalError> {
-        let link = self.link.clone();
-        let permit = self.reader().await?;
-        let rows = self.on_runtime(async move {
-            let rows = link.query(statement).await;
-            drop(permit);
-            rows
-        });
-        let rows = rows.await??;
-        let value = rows.first().map(|row| row.try_get(0)).transpose();
-        value.map_err(|error| Trouble::Answer(error.to_string()).into())
-    }
-
     async fn reader(&self) -> Result<OwnedSemaphorePermit, JournalError> {
         Arc::clone(&self.readers)
             .acquire_owned()
@@ -378,12 +360,14 @@ impl Journal for PostgresJournal {
     }
 
     async fn claim(&self, key: &str) -> Result<Option<SettlementRow>, JournalError> {
-        let statement = Statement::new(CLAIM)
-            .with(writes::code(Table::Claims), Type::INT2)
-            .with(writes::code(Table::Settlements), Type::INT2)
-            .with(key.as_bytes().to_vec(), Type::BYTEA);
-        let text = self.query(statement).await?;
-        text.map(|text| queries::decode(Table::Settlements, key, &text))
-            .transpose()
+        self.read_claim(key).await
+    }
+
+    async fn settlement(&self, id: u64) -> Result<Option<SettlementRow>, JournalError> {
+        self.read_row(Table::Settlements, &id_key(id)).await
+    }
+
+    async fn bytes(&self, attempt: u64) -> Result<Option<HexBytes>, JournalError> {
+        self.read_row(Table::Payloads, &id_key(attempt)).await
     }
 }

@@ -47,6 +47,23 @@ async fn a_promise_takes_one_round_trip() {
     assert_eq!(journal.counts().round_trips - before, 1);
 }
 
+#[tokio::test]
+async fn a_read_of_one_row_takes_one_round_trip() {
+    let journal = owner(&Settings::new(pg::server().database()));
+    journal
+        .commit(vec![opened(1, "c1"), prepared(2, 1, 5)])
+        .await
+        .unwrap();
+    let before = journal.counts();
+    assert_eq!(journal.settlement(1).await.unwrap().unwrap().claim, "c1");
+    assert!(journal.bytes(2).await.unwrap().is_some());
+    assert_eq!(journal.claim("c1").await.unwrap().unwrap().id, 1);
+    assert!(journal.settlement(3).await.unwrap().is_none());
+    let after = journal.counts();
+    assert_eq!(after.round_trips - before.round_trips, 4);
+    assert_eq!(after.statements - before.statements, 4);
+}
+
 /// Prints commits per second with some committers at once, each with one payment after the other.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "a measurement of this machine"]

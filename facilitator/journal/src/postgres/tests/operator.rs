@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::postgres::Operator;
+use crate::postgres::transaction::Statement;
 use crate::settings::PAUSED;
 use crate::testkit::{opened, paid, prepared};
 use crate::{lookups, settings};
