@@ -192,6 +192,24 @@ impl Network {
         state.by_funds().0
     }
 
+    /// Runs `with` on the lanes for new work, without a copy of them. It must not use the network.
+    pub(crate) fn with_lanes<T>(&self, with: impl FnOnce(&mut dyn Iterator<Item = &Lane>) -> T) -> T {
+        let state = self.state.read();
+        with(
+            &mut state
+                .lanes
+                .iter()
+                .filter(|lane| !state.unfunded.contains(&lane.signer)),
+        )
+    }
+
+    /// Whether there are lanes, and the chain numbers the transactions of each.
+    pub(crate) fn is_ordered(&self) -> bool {
+        let state = self.state.read();
+        let mut lanes = state.lanes.iter().chain(&state.retained).peekable();
+        lanes.peek().is_some() && lanes.all(|lane| lane.ordered)
+    }
+
     /// Lanes of all configured signers, whether or not they can pay.
     #[must_use]
     pub fn active_lanes(&self) -> Vec<Lane> {

@@ -23,7 +23,7 @@ mod send;
 mod steps;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use sdk_plugin::chain::Lane;
@@ -55,6 +55,7 @@ struct LaneTask {
     /// The chain is ahead of what the journal explains. Nothing new is started until that is final.
     jump: Option<Jump>,
     reconciled: Arc<AtomicBool>,
+    in_flight: Arc<AtomicUsize>,
     sender: mpsc::UnboundedSender<Journaled<AttemptRow>>,
     /// Locked while a settlement's first transaction is recorded.
     recording: Arc<Mutex<()>>,
@@ -78,10 +79,12 @@ impl Lanes {
             recording: Arc::default(),
             ended,
         };
+        let in_flight = Arc::new(AtomicUsize::new(run.in_flight(&lane.signer)));
         run.add_lane(LaneHandle {
             reconciled: Arc::clone(&reconciled),
             since: Instant::now(),
             end: end.clone(),
+            in_flight: Arc::clone(&in_flight),
             lane: lane.clone(),
             work: work_in,
             commands: command_sender,
@@ -97,6 +100,7 @@ impl Lanes {
             next_sequence: 0,
             jump: None,
             reconciled,
+            in_flight,
             sender,
             recording: end.recording,
             at_work: None,
@@ -176,8 +180,9 @@ impl LaneTask {
         // Callers may be waiting for releases that could not be given before.
         self.run.poll_all_now();
         loop {
-            let has_room = self.jump.is_none()
-                && self.run.in_flight(&self.lane.signer) < self.run.network.settings.max_in_flight;
+            let in_flight = self.run.in_flight(&self.lane.signer);
+            self.in_flight.store(in_flight, Ordering::Relaxed);
+            let has_room = self.jump.is_none() && in_flight < self.run.network.settings.max_in_flight;
             tokio::select! {
                 biased;
                 command = commands.recv() => match command {

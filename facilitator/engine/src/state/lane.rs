@@ -5,7 +5,7 @@ use crate::state::settlement::Settlement;
 use crate::state::slot::SlotKey;
 use sdk_plugin::StepIndex;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use sdk_plugin::chain::Lane;
@@ -75,6 +75,8 @@ pub struct LaneHandle {
     pub(crate) reconciled: Arc<AtomicBool>,
     pub(crate) since: Instant,
     pub(crate) end: LaneEnd,
+    /// As the lane counted them last: it counts again when a slot is opened, decided or closed.
+    pub(crate) in_flight: Arc<AtomicUsize>,
     /// Wakes the lane when a slot has landed.
     pub room: Arc<Notify>,
 }
@@ -113,6 +115,12 @@ impl LaneHandle {
     #[must_use]
     pub fn is_closed_for(&self, long: Duration) -> bool {
         !self.is_reconciled() && Instant::now().saturating_duration_since(self.since) >= long
+    }
+
+    /// Transactions of the lane that have not landed.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.in_flight.load(Ordering::Relaxed)
     }
 
     /// Settlements in the queue.

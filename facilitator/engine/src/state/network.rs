@@ -17,6 +17,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use sdk_plugin::Amount;
+use sdk_plugin::chain::Lane;
 use sdk_plugin::scheme::LaneChoice;
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -89,9 +90,9 @@ impl NetworkRun {
         let max_cost = self.network.settings.max_cost;
         let needed = max_cost.0.saturating_mul(Amount::from(spent.saturating_add(1)).0);
         let balances = self.balances.lock();
-        let lanes = self.network.lanes();
-        let mut known = lanes.iter().filter_map(|lane| balances.get(&lane.signer));
-        known.any(|balance| balance.0 < needed)
+        let is_short = |lane: &Lane| balances.get(&lane.signer).is_some_and(|has| has.0 < needed);
+        self.network
+            .with_lanes(|mut lanes| Iterator::any(&mut lanes, is_short))
     }
 
     /// Whether nothing may be sent, because the chain is not the one that the journal knows.
@@ -128,8 +129,7 @@ impl NetworkRun {
     /// and polls have a fixed pause.
     #[must_use]
     pub fn follows_blocks(&self) -> bool {
-        let lanes = self.network.all_lanes();
-        self.network.settings.follow_blocks && !lanes.is_empty() && lanes.iter().all(|lane| lane.ordered)
+        self.network.settings.follow_blocks && self.network.is_ordered()
     }
 
     /// The time between two blocks; `None`: it is not known, or polls do not follow it.
@@ -260,19 +260,21 @@ impl NetworkRun {
     pub fn choose(&self, choice: &LaneChoice, now_ms: u64) -> Option<LaneHandle> {
         match choice {
             LaneChoice::Signer { address } => self.lane(address),
-            LaneChoice::Any | LaneChoice::Foreign => self
-                .network
-                .lanes()
-                .iter()
-                .filter_map(|lane| self.lane(&lane.signer))
-                .min_by_key(|handle| {
-                    let signer = &handle.lane.signer;
-                    let most = self.network.settings.max_cost;
+            LaneChoice::Any | LaneChoice::Foreign => {
+                let handles = self.lanes.lock();
+                let most = self.network.settings.max_cost;
+                let load = |handle: &&LaneHandle| {
                     (
-                        !self.budget.signer_has(now_ms, most, signer),
-                        handle.waiting().saturating_add(self.in_flight(signer)),
+                        !self.budget.signer_has(now_ms, most, &handle.lane.signer),
+                        handle.waiting().saturating_add(handle.in_flight()),
                     )
-                }),
+                };
+                // Compared after the network's lock is free: budgets have a lock of their own.
+                let known: Vec<&LaneHandle> = self
+                    .network
+                    .with_lanes(|lanes| lanes.filter_map(|lane| handles.get(&lane.signer)).collect());
+                known.into_iter().min_by_key(load).cloned()
+            }
         }
     }
 }
