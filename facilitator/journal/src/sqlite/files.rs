@@ -35,6 +35,12 @@ pub(super) const READABLE_FROM: i64 = 5;
 pub(super) const DATABASE: &str = "journal.sqlite";
 /// How long to wait for another program that reads the file (a backup, an operator's shell).
 const BUSY: Duration = Duration::from_secs(5);
+/// Memory in which the writer keeps pages: the pages that a second's payments change. With SQLite's own 2 MB most of them
+/// are read again for each group of commits, and a large group is written twice.
+const CACHE_KIB: i64 = 32 << 10;
+/// Length of the write-ahead log, in pages of 4 KiB, from which a commit also checkpoints it. A page that is changed again
+/// before is written to the database once. A start after a crash reads the whole log, in less than 0.1 s.
+const CHECKPOINT_PAGES: i64 = 4_096;
 /// Readable and writable for the owner alone.
 const PRIVATE: u32 = 0o600;
 
@@ -223,6 +229,8 @@ pub(super) fn connect(path: &Path) -> Result<Connection, JournalError> {
         .pragma_update(None, "synchronous", "FULL")
         .and_then(|()| connection.pragma_update(None, "fullfsync", true))
         .and_then(|()| connection.pragma_update(None, "checkpoint_fullfsync", true))
+        .and_then(|()| connection.pragma_update(None, "cache_size", -CACHE_KIB))
+        .and_then(|()| connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES))
         .map_err(|error| cannot(path, "used as a journal", &error))?;
     Ok(connection)
 }

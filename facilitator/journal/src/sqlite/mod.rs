@@ -14,6 +14,7 @@
 //! caller has left.
 
 mod advice;
+mod counters;
 mod event_log;
 mod fate;
 mod files;
@@ -47,6 +48,8 @@ use tokio::sync::{Semaphore, oneshot};
 use super::group::Group;
 use super::{CommitError, Event, Journal, JournalError, ReadTask, Rows, SettlementRow, Stamp, WithheldRow};
 use base::clock::{Clock, SystemClock};
+use counters::Counters;
+pub use counters::Counts;
 use event_log::Head;
 use mark::Mark;
 use meta::Ids;
@@ -67,6 +70,7 @@ pub struct SqliteJournal {
     secret: [u8; 32],
     places: Arc<Semaphore>,
     notes_queued: Arc<AtomicUsize>,
+    counters: Arc<Counters>,
     // Ended when the journal is dropped: the readers first, then the writer, and the lock last.
     writes: Option<mpsc::Sender<Message>>,
     reads: Option<mpsc::Sender<Read>>,
@@ -98,6 +102,12 @@ impl SqliteJournal {
         Self::start(path, connection, lock, clock)
     }
 
+    /// What the database was made to do since the journal was opened.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        self.counters.read()
+    }
+
     /// Starts the threads over the writer's connection.
     fn start(
         path: &Path,
@@ -120,10 +130,12 @@ impl SqliteJournal {
         mark.write(head.seq(), false);
 
         let notes_queued = Arc::new(AtomicUsize::new(0));
+        let counters = Arc::new(Counters::default());
         let (writes, written) = mpsc::channel();
         let shared = Shared {
             notes_queued: Arc::clone(&notes_queued),
             ids: Arc::clone(&ids),
+            counters: Arc::clone(&counters),
             clock,
         };
         let writer = Writer::new(connection, head, in_use, mark, files::wal(path), shared);
@@ -133,9 +145,9 @@ impl SqliteJournal {
         let waiting = Arc::new(Mutex::new(waiting));
         for _ in 0..READERS {
             let connection = files::connect_read_only(path)?;
-            let waiting = Arc::clone(&waiting);
+            let (waiting, counters) = (Arc::clone(&waiting), Arc::clone(&counters));
             threads.push(spawn("journal-reader", move || {
-                reader::run(&connection, &waiting)
+                reader::run(&connection, &waiting, &counters)
             })?);
         }
         Ok(Self {
@@ -143,6 +155,7 @@ impl SqliteJournal {
             secret,
             places: Arc::new(Semaphore::new(MAX_QUEUED)),
             notes_queued,
+            counters,
             writes: Some(writes),
             reads: Some(reads),
             threads,

@@ -16,6 +16,7 @@ use super::{packed, values};
 pub(super) struct Tables<'c> {
     connection: &'c Connection,
     disk_full: bool,
+    statements: u64,
     /// Whether each table with packed keys has rows of an earlier version.
     earlier: BTreeMap<Table, bool>,
 }
@@ -92,6 +93,7 @@ impl<'c> Tables<'c> {
         Self {
             connection,
             disk_full: false,
+            statements: 0,
             earlier: BTreeMap::new(),
         }
     }
@@ -99,6 +101,11 @@ impl<'c> Tables<'c> {
     /// Whether any statement failed because the disk was full.
     pub(super) fn disk_full(&self) -> bool {
         self.disk_full
+    }
+
+    /// How many statements were run.
+    pub(super) fn statements(&self) -> u64 {
+        self.statements
     }
 
     /// The greatest key of the table.
@@ -148,6 +155,7 @@ impl<'c> Tables<'c> {
         table: Table,
         with: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> Result<T, JournalError> {
+        self.statements = self.statements.saturating_add(1);
         with(self.connection).map_err(|error| {
             if error.sqlite_error_code() == Some(ErrorCode::DiskFull) {
                 self.disk_full = true;

@@ -13,6 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::super::group::Group;
 use super::super::{CommitError, Event, JournalError, Stamp};
+use super::counters::Counters;
 use super::event_log::{self, Head};
 use super::fate::{Fate, fate, reported};
 use super::files::InUse;
@@ -79,6 +80,7 @@ pub(super) struct Shared {
     /// Marks in the queue.
     pub(super) notes_queued: Arc<AtomicUsize>,
     pub(super) ids: Arc<Ids>,
+    pub(super) counters: Arc<Counters>,
     /// The time that commits carry.
     pub(super) clock: Arc<dyn Clock>,
 }
@@ -316,6 +318,9 @@ impl Writer {
                     Fate::Unknown => Failure::Rows(CommitError::Io(error.to_string())),
                 }
             })?;
+        let events = head.next_seq().saturating_sub(self.head.next_seq());
+        let counters = &self.shared.counters;
+        counters.record_group(tables.statements().saturating_add(events));
         Ok((results, head))
     }
 
