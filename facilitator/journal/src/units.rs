@@ -4,7 +4,7 @@
 //! A settlement that is not finished is in one of two orders, both in [`Table::Handovers`]: those that were opened for the owner of
 //! the unit, which has not put them into a slot, and those that the owner continues. Nodes of an earlier version don't
 //! keep the second order. So the lease says whether it is complete ([`Lease::is_indexed`]); an earlier version that takes the
-//! unit removes that word. Without it, all unfinished settlements are read, and the order is completed
+//! unit removes that. Without it, all unfinished settlements are read, and the order is completed
 //! ([`Shared::index`](crate::lease::Shared::index)).
 
 use std::collections::BTreeSet;
@@ -183,7 +183,7 @@ mod tests {
         )
     }
 
-    /// Settlements 1 and 3 of the unit, 2 of another one, 4 handed over and not taken up.
+    /// Settlements 1 and 3 of the unit, 2 of another one, 4 handed over and still waiting.
     fn rows() -> Tables {
         let mut tables = Tables::default();
         for (id, signer, handed_over) in [
@@ -251,7 +251,7 @@ mod tests {
         assert!(!is_indexed(&mut tables, UNIT).unwrap());
         assert_eq!(ids(&mut tables, 0, 9), (vec![1, 3], None));
         assert!(has_open(&mut tables, UNIT).unwrap());
-        // Another node's word counts for nothing, and what is finished stays out.
+        // Another node can't complete the order, and what is finished stays out.
         let stranger = Holder::new("m".to_owned());
         index(&mut tables, &stranger.fence(), UNIT, &[1, 3]).unwrap();
         assert!(!is_indexed(&mut tables, UNIT).unwrap());

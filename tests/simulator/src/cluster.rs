@@ -41,7 +41,7 @@ pub enum Trouble {
     CutOff(u64),
     /// All RPC nodes of the process are dead for so long, milliseconds.
     OffChain(u64),
-    /// The process is told to end, and ends after so long, milliseconds. It does not start again.
+    /// The process begins to end, and has ended after so long, milliseconds. It does not start again.
     Leave(u64),
 }
 

@@ -2,7 +2,7 @@
 //! node can.
 //!
 //! In this order: nothing new is placed in the lane, its task ends, memory forgets it, and only then the lease is given up.
-//! Whatever still goes on about it can record nothing from then on: the journal refuses it. The next owner reads everything
+//! Work on it that is still in progress can record nothing from then on: the journal refuses it. The next owner reads everything
 //! from the journal, and callers that wait here for a recorded payment learn from there what becomes of it.
 
 use super::Owner;

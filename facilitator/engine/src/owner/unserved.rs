@@ -1,5 +1,6 @@
 //! Open payments that no node continues, because their network or signer is not configured any more. A process that has its
-//! journal alone does not start then; here another node may have what this one lacks, so it is an alarm.
+//! journal alone does not start then. Here another node may have what this one lacks, and payments may be opened after this
+//! one has started: so it is an alarm.
 
 use super::Owner;
 use super::leases::{Memory, Wanted};

@@ -138,7 +138,7 @@ impl Runtime {
         self.networks.get(network)
     }
 
-    /// Whether this process continues a recorded settlement. It may have handed the lane over while work went on.
+    /// Whether this process continues a recorded settlement. It may have handed the lane over during its work.
     pub(crate) fn continues(&self, settlement: &Settlement) -> bool {
         let unit = settlement.lock().row.unit();
         unit.is_none_or(|unit| self.ownership.owns_unit(&unit))

@@ -128,7 +128,7 @@ impl Settling {
         }
     }
 
-    /// Whether fewer settlements wait for the owner of a lane than its queue has places. An owner that takes none must not
+    /// Whether fewer settlements wait for the owner of a lane than its queue can hold. An owner that takes none must not
     /// make the list of them longer and longer.
     async fn has_room(&self, run: &NetworkRun, lane: &Lane) -> Result<bool, JournalError> {
         let Some(shared) = self.runtime.journal.shared() else {

@@ -39,7 +39,7 @@ impl SharedJournal {
         self.served.lock().contains(unit)
     }
 
-    /// Counts a settlement that is about to be opened for the owner of a unit. `false`: as many wait as there are places.
+    /// Counts a settlement that is about to be opened for the owner of a unit. `false`: as many wait as the lane's queue can hold.
     /// `None`: the caller reads how many wait, and enters again.
     pub(crate) fn enter(&self, unit: &str, places: usize, now: Instant) -> Option<bool> {
         let mut waiting = self.waiting.lock();
