@@ -151,7 +151,7 @@ impl Owner {
         now: Instant,
     ) -> Result<(), CommitError> {
         let is_second = {
-            let able = memory.abilities.able();
+            let able = memory.abilities.able_lately(UNABLE, now);
             memory
                 .seen
                 .another_serves_more(shared.node(), &able, now, Duration::ZERO)
@@ -199,11 +199,9 @@ impl Owner {
         memory
             .given_up
             .record_elsewhere(|unit| seen.is_held_by_another(node, unit, now), now);
-        let able = memory.abilities.able();
-        if self.runtime.ownership.owns_unit(TASKS)
-            && memory.abilities.lacks_any_for(UNABLE, now)
-            && seen.another_serves_more(node, &able, now, STEADY)
-        {
+        // Also of networks that are configured there and not here: their jobs run where they can.
+        let able = memory.abilities.able_lately(UNABLE, now);
+        if self.runtime.ownership.owns_unit(TASKS) && seen.another_serves_more(node, &able, now, STEADY) {
             self.runtime.ownership.remove(TASKS);
             shared.give_up(TASKS).await?;
             tracing::info!(unit = TASKS, "given up: another node reaches more networks");

@@ -114,11 +114,12 @@ impl Abilities {
             .is_some_and(|(is_able, since)| !is_able && now.saturating_duration_since(*since) >= long)
     }
 
-    /// Whether there is any network on which it has been unable for so long.
-    pub(super) fn lacks_any_for(&self, long: Duration, now: Instant) -> bool {
-        self.networks
-            .keys()
-            .any(|network| self.is_unable_for(network, long, now))
+    /// The networks on which it has not been unable for so long.
+    pub(super) fn able_lately(&self, long: Duration, now: Instant) -> BTreeSet<String> {
+        let able = self.networks.keys();
+        able.filter(|network| !self.is_unable_for(network, long, now))
+            .cloned()
+            .collect()
     }
 
     pub(super) fn able(&self) -> BTreeSet<String> {
@@ -195,10 +196,15 @@ mod tests {
         abilities.record("n:2", true, at(0));
         abilities.record("n:1", false, at(4));
         assert!(!abilities.is_unable_for("n:1", long, at(4)));
-        assert!(abilities.is_unable_for("n:1", long, at(5)) && abilities.lacks_any_for(long, at(5)));
+        assert_eq!(abilities.able_lately(long, at(4)).len(), 2);
+        assert!(abilities.is_unable_for("n:1", long, at(5)));
+        assert_eq!(abilities.able_lately(long, at(5)), abilities.able());
         abilities.record("n:1", true, at(6));
         abilities.record("n:1", false, at(7));
-        assert!(!abilities.lacks_any_for(long, at(11)), "it was able meanwhile");
+        assert!(
+            !abilities.is_unable_for("n:1", long, at(11)),
+            "it was able meanwhile"
+        );
         assert_eq!(abilities.able(), BTreeSet::from(["n:2".to_owned()]));
     }
 }
