@@ -201,8 +201,8 @@ impl Checks {
                 run.record_current_head(readiness.head_height);
                 network.set_lanes(&readiness);
                 let obstacle = self.obstacle(run, &readiness, depth).await;
-                run.health
-                    .set_reaches_chain(readiness.ready && !run.is_on_wrong_chain());
+                // A driver that is not ready may still read the chain: what is in flight can be observed and stays here.
+                run.health.set_reaches_chain(!run.is_on_wrong_chain());
                 if depth != Depth::Brief {
                     let is_good = readiness.ready && obstacle.is_none();
                     *run.health.complete_check_at.lock() = is_good.then_some(began);

@@ -165,7 +165,9 @@ impl LaneTask {
                 settlement.give_up(|_| unavailable("another node sends from this signer now; try again"));
                 self.lanes.runtime.claims.forget(settlement);
             }
-            Phase::Committed | Phase::Gone => {}
+            // Its callers have left, and only this lane would have forgotten it with its keys.
+            Phase::Gone => self.lanes.runtime.claims.forget(settlement),
+            Phase::Committed => {}
         }
     }
 

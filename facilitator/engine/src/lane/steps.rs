@@ -138,18 +138,18 @@ impl LaneTask {
     /// Tries the step again after a pause, longer each time. Another command for the step meanwhile does not start
     /// a second series of tries.
     pub(super) fn try_later(&self, settlement: Arc<Settlement>, step: StepIndex) {
-        let Some(handle) = self.run.lane(&self.lane.signer) else {
-            return;
-        };
         let pause = {
             let Some(before) = settlement.lock().tries.schedule() else {
                 return;
             };
             STEP_BACKOFF.after(before)
         };
+        let (run, signer) = (Arc::clone(&self.run), self.lane.signer.clone());
         self.lanes.runtime.spawn_after(pause, move || {
             settlement.lock().tries.begin();
-            handle.send_command(LaneCommand::Step(Work {
+            // The lane may have ended meanwhile, and begun again.
+            let Some(lane) = run.lane(&signer) else { return };
+            lane.send_command(LaneCommand::Step(Work {
                 settlement,
                 step,
                 payer: None,

@@ -92,6 +92,10 @@ impl Outcomes {
                 answer.receipt.cancel();
                 // Back to the first position: it is answered when the commit succeeds, or with `settlement_pending`.
                 settlement.lock().waiters.insert(0, caller);
+                if !self.runtime.continues(settlement) {
+                    // Its lane has another owner now, and without a waiter it was not watched any more.
+                    self.runtime.elsewhere.add_again(settlement);
+                }
                 settlement.changed.notify_waiters();
             }
             self.refresh_locked(settlement).await;

@@ -28,12 +28,19 @@ impl Outcomes {
             let Some(run) = self.runtime.run_of(id) else {
                 return true;
             };
-            // Where nodes share the journal, the owner of each lane compares.
-            let are_others_compared = || {
-                let mut lanes = run.network.all_lanes().into_iter();
-                lanes.all(|lane| ownership.owns(id, &lane.signer) || ownership.is_compared(id, &lane.signer))
-            };
-            run.is_compared() && (!ownership.is_shared() || are_others_compared())
+            let lanes = run.network.all_lanes();
+            // Before the first successful check no signer is known.
+            if !ownership.is_shared() || lanes.is_empty() {
+                return run.is_compared();
+            }
+            // Where nodes share the journal, the owner of each lane compares, and an owner that has not begun has not compared.
+            lanes.iter().all(|lane| {
+                if ownership.owns(id, &lane.signer) {
+                    run.lane(&lane.signer).is_some_and(|lane| lane.is_reconciled())
+                } else {
+                    ownership.is_compared(id, &lane.signer)
+                }
+            })
         };
         let was_there = settlement <= self.runtime.first_id && self.runtime.started.elapsed() < OTHERS_WITHIN;
         is_compared(network) && (!was_there || self.runtime.networks.keys().all(|id| is_compared(id)))

@@ -77,9 +77,13 @@ impl Owner {
         // A lane that was given up meanwhile: its next owner finds them.
         for settlement in unqueued.values() {
             let unit = settlement.lock().row.unit();
-            if unit.is_some_and(|unit| !self.runtime.ownership.owns_unit(&unit)) {
+            let holder = self.runtime.claims.holder(&settlement.claim);
+            let is_holder = holder.is_some_and(|holder| Arc::ptr_eq(&holder, settlement));
+            // The hand-over of the lane may have moved it already.
+            if is_holder && unit.is_some_and(|unit| !self.runtime.ownership.owns_unit(&unit)) {
+                // Found there before it is no longer found here.
+                self.runtime.elsewhere.add_again(settlement);
                 self.runtime.claims.forget(settlement);
-                self.runtime.elsewhere.add(settlement);
             }
         }
         unqueued.retain(|_, settlement| {

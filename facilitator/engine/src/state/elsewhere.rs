@@ -32,6 +32,15 @@ impl Elsewhere {
         self.added.notify_one();
     }
 
+    /// The same, where it may be there already, or another one in its place that has callers of its own.
+    pub(crate) fn add_again(&self, settlement: &Arc<Settlement>) {
+        self.settlements
+            .lock()
+            .entry(settlement.id)
+            .or_insert_with(|| Arc::clone(settlement));
+        self.added.notify_one();
+    }
+
     /// Changes the row of one that is still continued by another node. `false`: this process has taken it over.
     pub(crate) fn set_row(&self, settlement: &Arc<Settlement>, row: SettlementRow) -> bool {
         let settlements = self.settlements.lock();
