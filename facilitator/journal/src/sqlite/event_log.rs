@@ -185,8 +185,7 @@ fn verify_newest(connection: &Connection, newest: i64) -> Result<Head, JournalEr
                 seq: row.get(0)?,
                 checksum: row.get(2)?,
             };
-            let first = head.seq.saturating_add(1);
-            let (first, last) = (first, found.seq);
+            let (first, last) = (head.seq.saturating_add(1), found.seq);
             let events = match values::decode(row.get_ref(1)?) {
                 Ok(events) => events,
                 Err(error) => return Ok(Err(Broken::Value { first, last, error })),
