@@ -217,23 +217,26 @@ fn quantile(times: &[u128], per_mille: usize) -> u128 {
     times.get(at).copied().unwrap_or_default()
 }
 
-/// Removes what is old, in the steps and with the pauses of the service's housekeeping.
+/// Removes what is old, in the steps and with the pauses of the service's housekeeping: each kind of step in turn.
 async fn remove(journal: Arc<SqliteJournal>) -> Result<usize, CommitError> {
     let mut removed = 0;
-    for stage in [Stage::Payloads, Stage::Details] {
-        loop {
+    loop {
+        let before = removed;
+        for stage in [Stage::Payloads, Stage::Details, Stage::Settlement] {
             let due = journal.due_for(stage, AFTERWARDS_MS, 16).await?;
             if due.is_empty() {
-                break;
+                continue;
             }
             removed += due.len();
             journal.commit(vec![Event::Dropped { stage, due }]).await?;
             tokio::time::sleep(Duration::from_millis(20)).await;
-            journal.drop_events(AFTERWARDS_MS, 256).await?;
-            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        journal.drop_events(AFTERWARDS_MS, 256).await?;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        if removed == before {
+            return Ok(removed);
         }
     }
-    Ok(removed)
 }
 
 async fn retain(folder: &Path) -> Result<(), Failure> {
