@@ -6,13 +6,15 @@
 //! cargo run --release -p journal --features testkit --example many_settlements -- start FOLDER
 //! cargo run --release -p journal --features testkit --example many_settlements -- retain FOLDER
 //! cargo run --release -p journal --features testkit --example many_settlements -- sizes FOLDER
+//! cargo run --release -p journal --features testkit --example many_settlements -- verify FOLDER
 //! cargo run --release -p journal --features testkit --example many_settlements -- samples FOLDER
 //! ```
 //!
 //! `fill` adds finished settlements, `open` adds such that wait for their block, `start` opens the journal and reads what is
-//! open as a start does, `retain` measures paced commits with and without the removal of old rows beside them, and `sizes` shows
-//! what each table takes. SCHEME is `exact` (on EVM, the default), `auth-capture` or `solana`. `samples` writes the values of
-//! some payments of each scheme to files, for a new dictionary (`src/sqlite/dictionary/README.md`).
+//! open as a start does, `retain` measures paced commits with and without the removal of old rows beside them, `sizes` shows
+//! what each table takes, and `verify` checks everything as `switchyard journal verify` does. SCHEME is `exact` (on EVM, the
+//! default), `auth-capture` or `solana`. `samples` writes the values of some payments of each scheme to files, for a new dictionary
+//! (`src/sqlite/dictionary/README.md`).
 
 #![allow(
     clippy::disallowed_methods,
@@ -59,9 +61,10 @@ fn main() -> Result<(), Failure> {
         ["start", folder] => runtime.block_on(start(Path::new(folder))),
         ["retain", folder] => runtime.block_on(retain(Path::new(folder))),
         ["sizes", folder] => sizes(Path::new(folder)),
+        ["verify", folder] => verify(Path::new(folder)),
         ["samples", folder] => runtime.block_on(samples::write(Path::new(folder))),
         _ => Err(
-            "fill FOLDER COUNT [SCHEME], open FOLDER COUNT [SCHEME], start FOLDER, retain FOLDER, sizes FOLDER, or samples FOLDER"
+            "fill FOLDER COUNT [SCHEME], open FOLDER COUNT [SCHEME], start FOLDER, retain FOLDER, sizes FOLDER, verify FOLDER, or samples FOLDER"
                 .into(),
         ),
     }
@@ -140,6 +143,20 @@ async fn fill(folder: &Path, count: u64, scheme: Scheme, to_the_end: bool) -> Re
         "{count} settlements in {took_ms} ms, {} in a second; {grown} bytes more, {} for each",
         u128::from(count).saturating_mul(1_000) / took_ms,
         grown / count.max(1)
+    );
+    Ok(())
+}
+
+fn verify(folder: &Path) -> Result<(), Failure> {
+    let began = Instant::now();
+    let verified = journal::sqlite::tools::verify(folder)?;
+    println!(
+        "{} rows and events {} to {} checked in {} s; at most {} KiB of memory",
+        verified.rows,
+        verified.events.0,
+        verified.events.1,
+        began.elapsed().as_secs(),
+        resident_kib()
     );
     Ok(())
 }

@@ -9,6 +9,9 @@
 //! the same until the next start: a commit into them would be durable only where no start finds it. Any other failure
 //! to make a commit durable ends the process, because the content of the journal would be unknown.
 //!
+//! Values are compressed, most keys are packed, and events of a transaction share rows: `values`, `packed` and `event_log` say how.
+//! Callers see texts.
+//!
 //! Not guaranteed: safety on network file systems (locks and syncs lie there), against a disk that acknowledges a sync
 //! without doing it, and against a program that writes into the files. A commit may still be carried out after its
 //! caller has left.
