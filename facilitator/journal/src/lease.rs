@@ -94,7 +94,8 @@ pub trait Shared: Send + Sync {
     ) -> Result<Vec<u64>, JournalError>;
 
     /// Records that every unfinished settlement of a unit that this node holds is in the order by unit. `ids`: those that
-    /// were opened before. See [`units`](crate::units).
+    /// were opened before. See [`units`](crate::units). In several transactions: after an error some may be in the order,
+    /// and it can be repeated.
     async fn index(&self, unit: &str, ids: &[u64]) -> Result<(), CommitError>;
 
     /// Removes rows that count for nothing any more, at most `limit` of each kind: parts of budgets of days that ended long

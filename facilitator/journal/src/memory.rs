@@ -288,7 +288,12 @@ impl Shared for MemoryJournal {
     }
 
     async fn index(&self, unit: &str, ids: &[u64]) -> Result<(), CommitError> {
-        self.change(|tables, holder| units::index(tables, &holder.fence(), unit, ids))
+        let fence = self.change(|_, holder| Ok(holder.fence())).await?;
+        for part in ids.chunks(units::PAGE) {
+            self.change(|tables, _| units::put_into_order(tables, &fence, unit, part))
+                .await?;
+        }
+        self.change(|tables, _| units::set_indexed(tables, &fence, unit))
             .await
     }
 

@@ -14,8 +14,8 @@ use crate::lease::{Fence, Lease, change_own, own};
 use crate::queries::{self, WithPlan, get};
 use crate::{JournalError, RowKey, Rows, Storage, Table, Write};
 
-/// Settlements that are read at once while the order is not complete.
-const PAGE: usize = 256;
+/// Settlements that are read at once while the order is not complete, and that are put into it at once.
+pub(crate) const PAGE: usize = 256;
 
 /// A part of a unit's settlements.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -86,11 +86,18 @@ fn is_indexed(rows: &mut dyn Rows, unit: &str) -> Result<bool, JournalError> {
     Ok(lease.is_some_and(|lease| lease.is_indexed))
 }
 
-/// See [`Shared::index`](crate::lease::Shared::index).
+/// Puts settlements of a unit into the order, if the fence still holds the unit. A part of
+/// [`Shared::index`](crate::lease::Shared::index), in a transaction of its own: while it runs, commits and beats of the
+/// node wait for the unit's lease.
 ///
 /// # Errors
 /// When a row can't be read or written.
-pub fn index(rows: &mut dyn Storage, fence: &Fence, unit: &str, ids: &[u64]) -> Result<(), JournalError> {
+pub fn put_into_order(
+    rows: &mut dyn Storage,
+    fence: &Fence,
+    unit: &str,
+    ids: &[u64],
+) -> Result<(), JournalError> {
     if own(rows, fence, unit)?.is_none() {
         return Ok(());
     }
@@ -106,7 +113,16 @@ pub fn index(rows: &mut dyn Storage, fence: &Fence, unit: &str, ids: &[u64]) -> 
             (key, Write::Put("null".to_owned()))
         })
         .collect();
-    rows.write_all(&writes)?;
+    rows.write_all(&writes)
+}
+
+/// Records that the order of a unit is complete, if the fence still holds the unit: the last part of
+/// [`Shared::index`](crate::lease::Shared::index). The fence must be that of the other parts: another owner may have
+/// opened settlements without the order.
+///
+/// # Errors
+/// When the row can't be read or written.
+pub fn set_indexed(rows: &mut dyn Storage, fence: &Fence, unit: &str) -> Result<(), JournalError> {
     change_own(rows, fence, unit, |lease| lease.is_indexed = true)
 }
 
@@ -253,18 +269,22 @@ mod tests {
         assert!(has_open(&mut tables, UNIT).unwrap());
         // Another node can't complete the order, and what is finished stays out.
         let stranger = Holder::new("m".to_owned());
-        index(&mut tables, &stranger.fence(), UNIT, &[1, 3]).unwrap();
+        put_into_order(&mut tables, &stranger.fence(), UNIT, &[1, 3]).unwrap();
+        set_indexed(&mut tables, &stranger.fence(), UNIT).unwrap();
         assert!(!is_indexed(&mut tables, UNIT).unwrap());
-        index(&mut tables, &holder.fence(), UNIT, &[1, 3, 99]).unwrap();
+        let order = |tables: &mut Tables| tables.scan(Table::Handovers, "continued|", None, 9).unwrap();
+        assert_eq!(order(&mut tables), vec![]);
+        // In parts, of which one is repeated. Before the last one all are read.
+        let fence = holder.fence();
+        for part in [&[1][..], &[1, 3, 99]] {
+            put_into_order(&mut tables, &fence, UNIT, part).unwrap();
+            assert!(!is_indexed(&mut tables, UNIT).unwrap());
+            assert_eq!(ids(&mut tables, 0, 9), (vec![1, 3], None));
+        }
+        set_indexed(&mut tables, &fence, UNIT).unwrap();
         assert!(is_indexed(&mut tables, UNIT).unwrap());
         assert_eq!(ids(&mut tables, 0, 9), (vec![1, 3], None));
-        assert_eq!(
-            tables
-                .scan(Table::Handovers, "continued|", None, 9)
-                .unwrap()
-                .len(),
-            2
-        );
+        assert_eq!(order(&mut tables).len(), 2);
     }
 
     #[test]

@@ -252,8 +252,13 @@ impl Shared for PostgresJournal {
     }
 
     async fn index(&self, unit: &str, ids: &[u64]) -> Result<(), CommitError> {
-        let (fence, unit, ids) = (self.holder.fence(), unit.to_owned(), ids.to_vec());
-        self.change(move |tables, _| units::index(tables, &fence, &unit, &ids))
+        let (fence, unit) = (self.holder.fence(), unit.to_owned());
+        for part in ids.chunks(units::PAGE) {
+            let (fence, unit, part) = (fence.clone(), unit.clone(), part.to_vec());
+            self.change(move |tables, _| units::put_into_order(tables, &fence, &unit, &part))
+                .await?;
+        }
+        self.change(move |tables, _| units::set_indexed(tables, &fence, &unit))
             .await
     }
 
