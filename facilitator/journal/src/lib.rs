@@ -47,7 +47,7 @@ pub mod conformance;
 #[cfg(any(test, feature = "testkit"))]
 pub mod testkit;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 use sdk_plugin::host::StoreRow;
@@ -163,19 +163,35 @@ pub trait Journal: Send + Sync + 'static {
         read(self, move |rows| units::unfinished_of(rows, &unit, after, limit)).await
     }
 
-    /// Those of these units whose owner has anything to continue or to begin.
+    /// Those of these units whose owner has anything to continue or to begin. Where the order of a unit is not complete, all
+    /// unfinished settlements are read: once for all such units, and in parts, with which other reads take turns.
     async fn with_open(&self, units: &[String]) -> Result<Vec<String>, JournalError> {
-        let mut units = units.to_vec();
-        read(self, move |rows| {
-            let open: Vec<bool> = units
-                .iter()
-                .map(|unit| units::has_open(rows, unit))
-                .collect::<Result<_, _>>()?;
-            let mut open = open.into_iter();
-            units.retain(|_| open.next().unwrap_or(false));
-            Ok(units)
-        })
-        .await
+        let asked = units.to_vec();
+        let known = read(self, move |rows| {
+            let known = asked.iter().map(|unit| units::has_open(rows, unit));
+            known.collect::<Result<Vec<Option<bool>>, JournalError>>()
+        });
+        let (mut open, mut unordered) = (BTreeSet::new(), BTreeSet::new());
+        for (unit, has_open) in units.iter().zip(known.await?) {
+            match has_open {
+                Some(true) => open.insert(unit.clone()),
+                Some(false) => false,
+                None => unordered.insert(unit.clone()),
+            };
+        }
+        let mut after = Some(0);
+        while let Some(id) = after.filter(|_| !unordered.is_empty()) {
+            let wanted = unordered.clone();
+            let part = read(self, move |rows| {
+                units::continued_among(rows, &wanted, id, units::PAGE)
+            });
+            let (found, more_after) = part.await?;
+            unordered.retain(|unit| !found.contains(unit));
+            open.extend(found);
+            after = more_after;
+        }
+        let open = units.iter().filter(|unit| open.contains(*unit));
+        Ok(open.cloned().collect())
     }
 
     /// Settlements that wait for a stage since before this moment, each with the time by which it waits, at most `limit`.

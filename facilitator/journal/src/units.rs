@@ -12,6 +12,7 @@ use std::collections::BTreeSet;
 use crate::keys::{continued_key, continued_prefix, handover_prefix, id_key};
 use crate::lease::{Fence, Lease, change_own, own};
 use crate::queries::{self, WithPlan, get};
+use crate::row::SettlementRow;
 use crate::{JournalError, RowKey, Rows, Storage, Table, Write};
 
 /// Settlements that are read at once while the order is not complete, and that are put into it at once.
@@ -59,26 +60,56 @@ pub fn unfinished_of(
     })
 }
 
-/// Whether the owner of a unit has anything to continue or to begin.
+/// Whether the owner of a unit has anything to continue or to begin; `None`: it has nothing to begin, and the order does not
+/// say whether it has anything to continue. See [`continued_among`].
 ///
 /// # Errors
 /// When a row can't be read.
-pub fn has_open(rows: &mut dyn Rows, unit: &str) -> Result<bool, JournalError> {
+pub fn has_open(rows: &mut dyn Rows, unit: &str) -> Result<Option<bool>, JournalError> {
     if !rows
         .scan(Table::Handovers, &handover_prefix(unit), None, 1)?
         .is_empty()
     {
-        return Ok(true);
+        return Ok(Some(true));
+    }
+    if !is_indexed(rows, unit)? {
+        return Ok(None);
     }
     let mut after = Some(0);
     while let Some(id) = after {
         let part = unfinished_of(rows, unit, id, PAGE)?;
         if !part.found.is_empty() {
-            return Ok(true);
+            return Ok(Some(true));
         }
         after = part.more_after;
     }
-    Ok(false)
+    Ok(Some(false))
+}
+
+/// Those of these units whose owners have anything to continue among the unfinished settlements after this id, whether or
+/// not they are in the order. At most `limit` settlements are read, without their plans. There may be more after the id
+/// that is returned.
+///
+/// # Errors
+/// When a row can't be read.
+pub fn continued_among(
+    rows: &mut dyn Rows,
+    units: &BTreeSet<String>,
+    after: u64,
+    limit: usize,
+) -> Result<(BTreeSet<String>, Option<u64>), JournalError> {
+    let unfinished = rows.scan(Table::Unfinished, "", Some(&id_key(after)), limit)?;
+    let ids: Vec<u64> = unfinished
+        .iter()
+        .map(|(key, _)| id_of(key))
+        .collect::<Result<_, _>>()?;
+    let settlements = queries::settlements(rows, &ids)?;
+    let continued = settlements.iter().filter(|row| !row.handed_over);
+    let found = continued
+        .filter_map(SettlementRow::unit)
+        .filter(|unit| units.contains(unit));
+    let last = ids.last().copied();
+    Ok((found.collect(), last.filter(|_| ids.len() >= limit)))
 }
 
 fn is_indexed(rows: &mut dyn Rows, unit: &str) -> Result<bool, JournalError> {
@@ -161,7 +192,7 @@ pub fn handed_over(
 
 fn id_of(key: &str) -> Result<u64, JournalError> {
     let id = key.rsplit('|').next().and_then(|id| id.parse().ok());
-    id.ok_or_else(|| JournalError(format!("handovers row {key:?} names no settlement")))
+    id.ok_or_else(|| JournalError(format!("the key {key:?} names no settlement")))
 }
 
 #[cfg(test)]
@@ -244,12 +275,31 @@ mod tests {
                     at_ms: 1,
                 },
             ];
-            assert!(has_open(&mut tables, UNIT).unwrap());
+            assert_eq!(has_open(&mut tables, UNIT), Ok(Some(true)));
             apply(&mut tables, ended);
         }
         assert_eq!(ids(&mut tables, 0, 9), (vec![], None));
-        assert!(has_open(&mut tables, UNIT).unwrap(), "one waits for the owner");
-        assert!(!has_open(&mut tables, "eip155:84532|0xc").unwrap());
+        assert_eq!(
+            has_open(&mut tables, UNIT),
+            Ok(Some(true)),
+            "one waits for the owner"
+        );
+        apply(&mut tables, vec![prepared(14, 4, 1)]);
+        assert_eq!(has_open(&mut tables, UNIT), Ok(Some(true)), "and is continued");
+        let ended = vec![
+            paid(4, "log 4"),
+            Event::StepFinal {
+                settlement: 4,
+                step: StepIndex::FIRST,
+            },
+            Event::Finished {
+                settlement: 4,
+                at_ms: 1,
+            },
+        ];
+        apply(&mut tables, ended);
+        assert_eq!(has_open(&mut tables, UNIT), Ok(Some(false)));
+        assert_eq!(has_open(&mut tables, "eip155:84532|0xc"), Ok(None), "no lease");
         let left = tables
             .scan(Table::Handovers, "continued|eip155:84532|0xa|", None, 9)
             .unwrap();
@@ -266,7 +316,23 @@ mod tests {
         let holder = holder(&mut tables);
         assert!(!is_indexed(&mut tables, UNIT).unwrap());
         assert_eq!(ids(&mut tables, 0, 9), (vec![1, 3], None));
-        assert!(has_open(&mut tables, UNIT).unwrap());
+        assert_eq!(
+            has_open(&mut tables, UNIT),
+            Ok(Some(true)),
+            "one waits for the owner"
+        );
+        let other = "eip155:84532|0xb".to_owned();
+        assert_eq!(has_open(&mut tables, &other), Ok(None));
+        // Both in one read, in parts.
+        let units = BTreeSet::from([UNIT.to_owned(), other.clone(), "eip155:84532|0xc".to_owned()]);
+        let mut among = |after: u64, limit: usize| {
+            let (found, more_after) = continued_among(&mut tables, &units, after, limit).unwrap();
+            (found.into_iter().collect::<Vec<_>>(), more_after)
+        };
+        assert_eq!(among(0, 9), (vec![UNIT.to_owned(), other.clone()], None));
+        assert_eq!(among(0, 1), (vec![UNIT.to_owned()], Some(1)));
+        assert_eq!(among(1, 1), (vec![other], Some(2)));
+        assert_eq!(among(3, 9), (vec![], None), "it waits for the owner");
         // Another node can't complete the order, and what is finished stays out.
         let stranger = Holder::new("m".to_owned());
         put_into_order(&mut tables, &stranger.fence(), UNIT, &[1, 3]).unwrap();

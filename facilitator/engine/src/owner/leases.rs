@@ -49,6 +49,18 @@ pub(super) struct Memory {
     said: Option<BTreeSet<String>>,
     /// When open payments without a node were searched for last.
     pub(super) searched_at: Option<Instant>,
+    /// Locked while such a search runs.
+    pub(super) read_all: Arc<tokio::sync::Mutex<ReadAll>>,
+}
+
+/// What the last read of all open payments showed. It is needed for leases that an earlier version wrote: see
+/// `journal::units`.
+#[derive(Debug, Default)]
+pub(super) struct ReadAll {
+    /// When it ended.
+    pub(super) at: Option<Instant>,
+    /// Units with open payments.
+    pub(super) open: BTreeSet<String>,
 }
 
 impl Owner {

@@ -3,7 +3,7 @@
 //! one has started: so it is an alarm.
 
 use super::Owner;
-use super::leases::{Memory, Wanted};
+use super::leases::{Memory, ReadAll, Wanted};
 use super::seen::network_of;
 use crate::state::shared_journal::unserved;
 use std::collections::BTreeSet;
@@ -15,6 +15,9 @@ use tokio::time::Instant;
 const UNSERVED_FOR: Duration = Duration::from_secs(15);
 /// Pause between two searches.
 const SEARCH_EVERY: Duration = Duration::from_secs(10);
+/// Pause between two reads of all open payments: of every node, as long as a signer is gone whose lease an earlier version
+/// wrote. Nothing new is opened in such a lane while it has no owner.
+const READ_ALL_EVERY: Duration = Duration::from_secs(300);
 
 impl Owner {
     /// Searches for lanes with open payments that no node continues, in a task of its own: beats don't wait for it.
@@ -29,6 +32,10 @@ impl Owner {
         if searched_at.is_some_and(|at| now.saturating_duration_since(at) < SEARCH_EVERY) {
             return;
         }
+        // While the last search has not ended, another one would only make it last longer.
+        let Ok(mut read_all) = Arc::clone(&memory.read_all).try_lock_owned() else {
+            return;
+        };
         memory.searched_at = Some(now);
         let mut orphaned = memory.seen.orphaned(now, UNSERVED_FOR);
         orphaned.retain(|unit| {
@@ -42,28 +49,51 @@ impl Owner {
             let may_be_own = run.network.all_lanes().is_empty() || wanted.contains_key(unit);
             is_others || !may_be_own
         });
+        let is_indexed = |unit: &String| memory.seen.lease(unit).is_some_and(|lease| lease.is_indexed);
+        let (indexed, others): (BTreeSet<String>, BTreeSet<String>) =
+            orphaned.into_iter().partition(is_indexed);
         let owner = Arc::clone(self);
         self.runtime
-            .spawn(async move { owner.report_unserved(orphaned).await });
+            .spawn(async move { owner.report_unserved(indexed, &others, &mut read_all).await });
     }
 
-    async fn report_unserved(&self, orphaned: Vec<String>) {
-        let open = if orphaned.is_empty() {
-            Vec::new()
+    /// `others`: units whose open payments are found only among all open payments.
+    async fn report_unserved(
+        &self,
+        indexed: BTreeSet<String>,
+        others: &BTreeSet<String>,
+        read_all: &mut ReadAll,
+    ) {
+        let is_due = read_all.at.is_none_or(|at| at.elapsed() >= READ_ALL_EVERY);
+        let reads_all = is_due && !others.is_empty();
+        let mut units: Vec<String> = indexed.into_iter().collect();
+        if reads_all {
+            units.extend(others.iter().cloned());
+        }
+        let open = if units.is_empty() {
+            Ok(Vec::new())
         } else {
-            match self.runtime.journal.with_open(&orphaned).await {
-                Ok(open) => open,
-                Err(error) => {
-                    tracing::error!(%error, "open payments without a node can't be searched for");
-                    return;
-                }
+            self.runtime.journal.with_open(&units).await
+        };
+        if reads_all {
+            read_all.at = Some(Instant::now());
+        }
+        let mut open: BTreeSet<String> = match open {
+            Ok(open) => open.into_iter().collect(),
+            Err(error) => {
+                tracing::error!(%error, "open payments without a node can't be searched for");
+                return;
             }
         };
+        if reads_all {
+            read_all.open = open.intersection(others).cloned().collect();
+        } else {
+            open.extend(read_all.open.intersection(others).cloned());
+        }
         let count = u32::try_from(open.len()).unwrap_or(u32::MAX);
         self.runtime
             .metrics
             .set("switchyard_lanes_unserved", &[], f64::from(count));
-        let open: BTreeSet<String> = open.into_iter().collect();
         for unit in self.runtime.shared_journal.set_unserved(open) {
             tracing::error!(unit, "lane_unserved: {}", unserved(&unit));
         }

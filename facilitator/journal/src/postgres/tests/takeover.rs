@@ -50,8 +50,18 @@ async fn a_takeover_reads_the_settlements_of_its_lane_and_no_others() {
     server.psql(&name, of_earlier_version);
     let all = read().await;
     assert!(all > 5, "{all} round trips");
-    let open = journal.with_open(std::slice::from_ref(&unit)).await;
-    assert_eq!(open, Ok(vec![unit.clone()]));
+    let search = async |signers: &[&str]| {
+        let before = journal.counts().round_trips;
+        let units: Vec<String> = signers.iter().map(|signer| lane_key(NETWORK, signer)).collect();
+        let open = journal.with_open(&units).await.unwrap();
+        (open, journal.counts().round_trips - before)
+    };
+    assert_eq!(search(&["0xa"]).await.0, [unit.clone()]);
+    let (open, one) = search(&["0xnobody"]).await;
+    assert!(open.is_empty() && one > 5, "{one} round trips");
+    let (open, many) = search(&["0xnobody", "0xgone", "0xa", "0xother"]).await;
+    assert_eq!(open, [unit.clone(), lane_key(NETWORK, "0xother")]);
+    assert!(many < 2 * one, "{many} round trips for four units, {one} for one");
     Shared::index(&journal, &unit, &[901, 903, 905]).await.unwrap();
     let again = read().await;
     assert!(again <= 5, "{again} round trips");
