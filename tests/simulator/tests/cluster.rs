@@ -182,7 +182,8 @@ fn a_lane_that_another_node_can_not_take_is_not_offered_to_it_again_and_again() 
     let report = clean(&steady(3, 300_000), &nodes);
     let owned: Vec<Owned> = report.owned.clone();
     let lane = |owned: &&Owned| owned.unit.contains("signer-k");
-    assert!(owned.iter().filter(lane).count() <= 3 * 2 * 4, "{owned:#?}");
+    // It is taken, offered, and taken back.
+    assert!(owned.iter().filter(lane).count() <= 3 * 4, "{owned:#?}");
     let last = owners_at(&report, 299_000);
     let of_first = last
         .iter()

@@ -211,6 +211,7 @@ impl Owner {
         memory
             .given_up
             .record_elsewhere(|unit| seen.is_held_by_another(node, unit, now), now);
+        memory.given_up.record_others(seen.served_elsewhere(node, now));
         // Also of networks that are configured there and not here: their jobs run where they can.
         let able = memory.abilities.able_lately(UNABLE, now);
         if self.runtime.ownership.owns_unit(TASKS) && seen.another_serves_more(node, &able, now, STEADY) {
@@ -262,7 +263,7 @@ impl Owner {
             self.runtime.ownership.owns_unit(unit)
                 && is_idle(unit, run, lane)
                 && seen.others_serve(node, run.network.id(), now, STEADY) > 0
-                && memory.given_up.may_give_up(unit, now)
+                && memory.given_up.may_offer(unit, now)
         });
         let idle: Vec<_> = idle.take(more).collect();
         for (unit, (run, lane)) in idle {

@@ -10,6 +10,10 @@ use tokio::time::Instant;
 pub(super) const SILENT: Duration = Duration::from_secs(4);
 /// A node that has its share of lanes leaves a free one to the others for so long.
 const LEFT_TO_OTHERS: Duration = Duration::from_secs(1);
+/// A lane that this process saw compared counts as compared for so long, while it moves to another node. It was compared. The
+/// database can't have been replaced by an older copy meanwhile: some read would have failed, and then nothing is
+/// remembered.
+const COMPARED_FOR: Duration = Duration::from_secs(10);
 /// A process whose beat stands still for this long does not come back. If it does, it has lost its own lease and ends.
 const ENDED: Duration = Duration::from_secs(600);
 
@@ -24,6 +28,8 @@ pub(super) struct Seen {
     beating: BTreeSet<String>,
     /// Node and network: since when the node says that it serves the network.
     serving: BTreeMap<(String, String), Instant>,
+    /// Units that were compared in reads which all succeeded, and when that was seen last.
+    compared: BTreeMap<String, Instant>,
 }
 
 impl Seen {
@@ -60,6 +66,7 @@ impl Seen {
     pub(super) fn record_failure(&mut self) {
         self.leases.clear();
         self.serving.clear();
+        self.compared.clear();
     }
 
     fn is_silent(&self, unit: &str, now: Instant) -> bool {
@@ -68,13 +75,17 @@ impl Seen {
             .is_some_and(|(_, since)| now.saturating_duration_since(*since) >= SILENT)
     }
 
-    /// Units that a node which lives has compared with the chain. One that was never seen to change its beat does not count:
-    /// in a database that was restored its owner is not there any more.
-    pub(super) fn compared(&self, now: Instant) -> BTreeSet<String> {
+    /// Units that a node which lives has compared with the chain, now or a moment ago. One that was never seen to change its
+    /// beat does not count: in a database that was restored its owner is not there any more.
+    pub(super) fn compared(&mut self, now: Instant) -> BTreeSet<String> {
         let leases = self.leases.iter().filter(|(unit, (lease, _))| {
             lease.is_compared && self.beating.contains(*unit) && !self.is_silent(unit, now)
         });
-        leases.map(|(unit, _)| unit.clone()).collect()
+        let compared: Vec<String> = leases.map(|(unit, _)| unit.clone()).collect();
+        self.compared.extend(compared.into_iter().map(|unit| (unit, now)));
+        self.compared
+            .retain(|_, seen| now.saturating_duration_since(*seen) < COMPARED_FOR);
+        self.compared.keys().cloned().collect()
     }
 
     /// Whether a unit may be taken: it has no owner, or its owner is gone.
@@ -128,6 +139,16 @@ impl Seen {
             lease.node != own && since.is_some_and(|since| now.saturating_duration_since(*since) >= long)
         });
         nodes.count()
+    }
+
+    /// The networks that other nodes which live say they serve, each with the node.
+    pub(super) fn served_elsewhere(&self, own: &str, now: Instant) -> BTreeSet<(String, String)> {
+        let others = self.living(now).filter(|lease| lease.node != own);
+        let served = others.flat_map(|lease| {
+            let networks = lease.serves.iter().flatten();
+            networks.map(move |network| (lease.node.clone(), network.clone()))
+        });
+        served.collect()
     }
 
     /// Whether another node that lives has said for so long that it serves all of these networks and one more.
@@ -246,6 +267,42 @@ mod tests {
     }
 
     #[test]
+    fn a_lane_counts_as_compared_while_it_moves_and_not_after_a_read_that_failed() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let compared = |epoch, beat| Lease {
+            epoch,
+            is_compared: true,
+            ..lease("lane", "a", beat)
+        };
+        let moving = |epoch, beat| Lease {
+            epoch,
+            ..lease("lane", "b", beat)
+        };
+        let is_compared = |seen: &mut Seen, second| seen.compared(at(second)).contains("lane");
+        let mut seen = Seen::default();
+        seen.record(vec![compared(1, 1)], at(0));
+        assert!(!is_compared(&mut seen, 0), "its beat was never seen to change");
+        seen.record(vec![compared(1, 2)], at(1));
+        assert!(is_compared(&mut seen, 1));
+        // It is given up and taken, and its new owner has not compared it yet.
+        for (second, epoch, beat) in [(2, 1, 3), (3, 2, 0), (10, 2, 7)] {
+            seen.record(vec![moving(epoch, beat)], at(second));
+            assert!(is_compared(&mut seen, second), "{second}");
+        }
+        seen.record(vec![moving(2, 8)], at(11));
+        assert!(!is_compared(&mut seen, 11), "this takes too long");
+        seen.record(vec![compared(2, 9)], at(12));
+        assert!(is_compared(&mut seen, 12));
+        seen.record(vec![moving(3, 0)], at(13));
+        assert!(is_compared(&mut seen, 13));
+        // The database may have been replaced.
+        seen.record_failure();
+        seen.record(vec![moving(3, 0)], at(14));
+        assert!(!is_compared(&mut seen, 14));
+    }
+
+    #[test]
     fn nodes_that_are_silent_or_left_or_can_not_serve_the_network_do_not_count() {
         let start = Instant::now();
         let mut seen = Seen::default();
@@ -291,6 +348,9 @@ mod tests {
                 "{second}"
             );
             assert_eq!(seen.others_serve("b", "n:1", at(second), long), 0, "itself");
+            let elsewhere = seen.served_elsewhere("a", at(second));
+            assert_eq!(elsewhere.len(), networks.len(), "{second}");
+            assert_eq!(seen.served_elsewhere("b", at(second)), BTreeSet::new(), "itself");
         }
         let both = BTreeSet::from(["n:1", "n:2"].map(str::to_owned));
         assert!(!seen.another_serves_more("a", &both, at(8), long), "no more");

@@ -1,5 +1,5 @@
-//! Which lanes a node gives up while it lives, and how often: what moves back soon, or is taken by nobody, is given up more
-//! seldom each time.
+//! Which lanes a node gives up while it lives, and how often: what moves back soon is given up more seldom each time, and what
+//! nobody takes is not offered again before another node serves more.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -12,6 +12,8 @@ const CAME_BACK: Backoff = Backoff {
     first: Duration::from_secs(60),
     longest: Duration::from_secs(600),
 };
+/// The longest such pause where this node does not reach the chain and others can take the lane: it does nothing meanwhile.
+const CAME_BACK_UNABLE: Duration = Duration::from_secs(60);
 /// A lane that was given up waits for another node so much longer before this one takes it back.
 pub(super) const LEFT_LONGER: Duration = Duration::from_secs(2);
 /// Parts of a lane in the sum of fair shares.
@@ -21,33 +23,46 @@ const PARTS: usize = 1 << 20;
 #[derive(Debug, Default)]
 pub(super) struct GivenUp {
     lanes: BTreeMap<String, Given>,
+    /// Other nodes, each with a network that it serves.
+    others: BTreeSet<(String, String)>,
 }
 
 #[derive(Debug)]
 struct Given {
     /// Another node has not taken it yet, and neither has this one.
     is_open: bool,
+    /// No other node has taken it since it was given up, and none serves more since.
+    is_unwanted: bool,
     /// How often it came back.
     returns: u32,
-    /// Not given up again before.
-    not_before: Instant,
+    /// When it came back or went to another node, and the pause from then on.
+    since: Instant,
+    pause: Duration,
+}
+
+impl Given {
+    fn is_over(&self, pause: Duration, now: Instant) -> bool {
+        now.saturating_duration_since(self.since) >= pause
+    }
 }
 
 impl GivenUp {
     pub(super) fn record(&mut self, unit: &str, now: Instant) {
         let given = self.lanes.entry(unit.to_owned()).or_insert(Given {
             is_open: true,
+            is_unwanted: true,
             returns: 0,
-            not_before: now,
+            since: now,
+            pause: Duration::ZERO,
         });
-        given.is_open = true;
+        (given.is_open, given.is_unwanted) = (true, true);
     }
 
     /// This node has taken a unit. If it had given it up, it does so again only after a pause, which doubles each time.
     pub(super) fn record_taken(&mut self, unit: &str, now: Instant) {
         if let Some(given) = self.lanes.get_mut(unit) {
             given.is_open = false;
-            given.not_before = now + CAME_BACK.after(given.returns);
+            (given.since, given.pause) = (now, CAME_BACK.after(given.returns));
             given.returns = given.returns.saturating_add(1);
         }
     }
@@ -56,13 +71,24 @@ impl GivenUp {
     pub(super) fn record_elsewhere(&mut self, is_elsewhere: impl Fn(&str) -> bool, now: Instant) {
         for (unit, given) in &mut self.lanes {
             if given.is_open && is_elsewhere(unit) {
-                given.is_open = false;
-                given.not_before = now + CAME_BACK.longest;
+                (given.is_open, given.is_unwanted) = (false, false);
+                (given.since, given.pause) = (now, CAME_BACK.longest);
             }
         }
-        let is_over = |given: &Given| !given.is_open && given.not_before <= now;
+        let is_over = |given: &Given| !given.is_open && given.is_over(given.pause, now);
         self.lanes
             .retain(|unit, given| !(is_elsewhere(unit) && is_over(given)));
+    }
+
+    /// What other nodes serve now, each network with its node. Where that is more than before, what nobody wanted is offered
+    /// again.
+    pub(super) fn record_others(&mut self, others: BTreeSet<(String, String)>) {
+        if !others.is_subset(&self.others) {
+            for given in self.lanes.values_mut() {
+                given.is_unwanted = false;
+            }
+        }
+        self.others = others;
     }
 
     /// Whether this node gave it up last and no node has taken it.
@@ -75,8 +101,22 @@ impl GivenUp {
         self.lanes.values().filter(|given| given.is_open).count()
     }
 
+    /// Whether it may be offered to nodes that have too few lanes.
+    pub(super) fn may_offer(&self, unit: &str, now: Instant) -> bool {
+        let given = self.lanes.get(unit);
+        given.is_none_or(|given| !given.is_unwanted && given.is_over(given.pause, now))
+    }
+
+    /// Whether it may be given up because this node does not reach the chain.
     pub(super) fn may_give_up(&self, unit: &str, now: Instant) -> bool {
-        self.lanes.get(unit).is_none_or(|given| given.not_before <= now)
+        self.lanes.get(unit).is_none_or(|given| {
+            let longest = if given.is_unwanted {
+                CAME_BACK.longest
+            } else {
+                CAME_BACK_UNABLE
+            };
+            given.is_over(given.pause.min(longest), now)
+        })
     }
 }
 
@@ -153,21 +193,62 @@ mod tests {
     fn a_lane_that_comes_back_is_given_up_more_seldom_each_time() {
         let mut now = Instant::now();
         let mut given = GivenUp::default();
-        let mut pauses = Vec::new();
+        let (mut pauses, mut unable) = (Vec::new(), Vec::new());
         for _ in 0..8 {
-            assert!(given.may_give_up("lane", now));
+            assert!(given.may_offer("lane", now));
             given.record("lane", now);
             assert_eq!((given.is_open("lane"), given.open()), (true, 1));
-            given.record_taken("lane", now);
+            given.record_elsewhere(|_| true, now);
             assert_eq!(given.open(), 0);
+            given.record_taken("lane", now);
             let began = now;
             while !given.may_give_up("lane", now) {
+                now += Duration::from_secs(1);
+            }
+            unable.push((now - began).as_secs());
+            while !given.may_offer("lane", now) {
                 now += Duration::from_secs(1);
             }
             pauses.push((now - began).as_secs());
         }
         assert_eq!(pauses, [60, 120, 240, 480, 600, 600, 600, 600]);
-        assert!(given.may_give_up("another", now));
+        assert_eq!(unable, [60; 8], "its lanes do nothing meanwhile");
+        assert!(given.may_offer("another", now) && given.may_give_up("another", now));
+    }
+
+    #[test]
+    fn a_lane_that_nobody_takes_is_offered_again_when_another_node_serves_more() {
+        let start = Instant::now();
+        let long = CAME_BACK.longest;
+        let served = |pairs: &[(&str, &str)]| -> BTreeSet<(String, String)> {
+            let pairs = pairs.iter();
+            pairs
+                .map(|(node, network)| ((*node).to_owned(), (*network).to_owned()))
+                .collect()
+        };
+        let mut given = GivenUp::default();
+        given.record_others(served(&[("b", "n:1"), ("c", "n:1")]));
+        given.record("lane", start);
+        given.record_taken("lane", start);
+        assert!(given.may_give_up("lane", start + long), "for another reason");
+        for (others, is_offered) in [
+            (&[("b", "n:1"), ("c", "n:1")][..], false),
+            (&[("b", "n:1")], false),
+            (&[("b", "n:1"), ("b", "n:2")], true),
+        ] {
+            given.record_others(served(others));
+            assert_eq!(given.may_offer("lane", start + long), is_offered, "{others:?}");
+        }
+        assert!(!given.may_offer("lane", start), "the pause stays");
+        given.record("lane", start + long);
+        given.record_taken("lane", start + long);
+        assert!(!given.may_offer("lane", start + long * 2));
+        given.record_others(served(&[("d", "n:1")]));
+        assert!(given.may_offer("lane", start + long * 2), "another node");
+        // Without one, also a node that does not reach the chain keeps it longer each time.
+        given.record("lane", start);
+        given.record_taken("lane", start);
+        assert!(!given.may_give_up("lane", start + CAME_BACK_UNABLE));
     }
 
     #[test]
@@ -180,7 +261,8 @@ mod tests {
         given.record_elsewhere(|unit| unit == "lane", start);
         assert_eq!(given.open(), 0);
         given.record_taken("lane", start);
-        assert!(!given.may_give_up("lane", start), "it came back at once");
+        assert!(!given.may_offer("lane", start), "it came back at once");
+        assert!(given.may_offer("lane", start + CAME_BACK.first), "it was wanted");
         given.record_elsewhere(|_| true, start + CAME_BACK.longest);
         assert!(given.lanes.is_empty());
     }
