@@ -348,7 +348,10 @@ impl Owner {
         let Some(shared) = self.runtime.journal.shared() else {
             return;
         };
-        for unit in self.runtime.ownership.units() {
+        // Also lanes whose handing over was cut short by the end of all tasks.
+        let mut units = self.runtime.ownership.units();
+        units.extend(self.releasing.lock().iter().cloned());
+        for unit in units {
             self.runtime.ownership.remove(&unit);
             match tokio::time::timeout(ANSWER_WITHIN, shared.give_up(&unit)).await {
                 Ok(Ok(())) => {}

@@ -29,12 +29,32 @@ impl Owner {
         let (run, lane) = (Arc::clone(run), lane.clone());
         self.runtime.spawn(async move {
             let released = owner.release(&unit, &run, &lane, why);
-            let _ = owner
-                .runtime
-                .survives(&lane.network, "the handing over of a lane", released)
-                .await;
-            owner.releasing.lock().remove(&unit);
+            let work = "the handing over of a lane";
+            match owner.runtime.survives(&lane.network, work, released).await {
+                Some(()) => {
+                    owner.releasing.lock().remove(&unit);
+                }
+                None => owner.abandon(&unit).await,
+            }
         });
+    }
+
+    /// After a panic in the middle: what this process has in memory about the lane is not true any more, and nothing of the lane
+    /// may go on here. So the process ends, and other nodes take the lane. Until then it stays among those that are handed
+    /// over, so that this process does not take it itself.
+    async fn abandon(&self, unit: &str) {
+        tracing::error!(
+            unit,
+            "lane_abandoned: this node could not hand the lane over, and ends; the supervisor starts it again"
+        );
+        self.runtime.ownership.lose(unit);
+        let Some(shared) = self.runtime.journal.shared() else {
+            return;
+        };
+        if let Err(error) = shared.give_up(unit).await {
+            // This node does not renew it any more.
+            tracing::warn!(unit, %error, "a lease was not given up: others wait until it counts as gone");
+        }
     }
 
     async fn release(&self, unit: &str, run: &NetworkRun, lane: &Lane, why: &'static str) {

@@ -149,6 +149,24 @@ async fn a_node_that_is_leaving_keeps_what_it_has_and_takes_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_being_handed_over_at_the_end_is_given_up_too() {
+    let root = MemoryJournal::default().node("judge", Box::new(NoFaults));
+    let lane = lane_key(NETWORK, "0xa");
+    let ending = engine(Arc::new(root.node("ending", Box::new(NoFaults))));
+    ending.owner.start();
+    tokio::time::sleep(LONG).await;
+    assert_eq!(lease_of(&root, &lane).await.unwrap().node, "ending");
+    ending.owner.runtime.ownership.remove(&lane);
+    ending.owner.releasing.lock().insert(lane.clone());
+    ending.stop();
+    ending.give_up_lanes().await;
+    for unit in [lane.as_str(), "tasks", &node_unit("ending")] {
+        let lease = lease_of(&root, unit).await.unwrap();
+        assert_eq!(lease.node, "", "{unit}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn leases_of_processes_that_ended_are_removed_and_those_of_lanes_stay() {
     let root = MemoryJournal::default().node("judge", Box::new(NoFaults));
     for node in ["killed", "left"] {
