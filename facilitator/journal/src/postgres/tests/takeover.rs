@@ -56,7 +56,7 @@ async fn a_takeover_reads_the_settlements_of_its_lane_and_no_others() {
         let open = journal.with_open(&units).await.unwrap();
         (open, journal.counts().round_trips - before)
     };
-    assert_eq!(search(&["0xa"]).await.0, [unit.clone()]);
+    assert_eq!(search(&["0xa"]).await.0, std::slice::from_ref(&unit));
     let (open, one) = search(&["0xnobody"]).await;
     assert!(open.is_empty() && one > 5, "{one} round trips");
     let (open, many) = search(&["0xnobody", "0xgone", "0xa", "0xother"]).await;
