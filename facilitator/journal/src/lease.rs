@@ -120,7 +120,7 @@ pub trait Shared: Send + Sync {
     /// claim and fingerprint is renewed. Need not be durable.
     async fn reserve(&self, promise: &Promise) -> Result<Promised, CommitError>;
 
-    /// Ends the reservation of a claim: this tenant's, or whoever holds it. Returns whether a tenant that is named held it.
+    /// Ends the reservation of a claim: this tenant's, or that of any holder. Returns whether a tenant that is named held it.
     async fn end_reservation(&self, claim: &str, tenant: Option<&str>) -> Result<bool, CommitError>;
 
     /// What operators have set, by name: see [`settings`](crate::settings).

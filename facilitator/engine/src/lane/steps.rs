@@ -147,7 +147,7 @@ impl LaneTask {
         let (run, signer) = (Arc::clone(&self.run), self.lane.signer.clone());
         self.lanes.runtime.spawn_after(pause, move || {
             settlement.lock().tries.begin();
-            // The lane may have ended meanwhile, and begun again.
+            // The lane may have ended meanwhile, and started again.
             let Some(lane) = run.lane(&signer) else { return };
             lane.send_command(LaneCommand::Step(Work {
                 settlement,

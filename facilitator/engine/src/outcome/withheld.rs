@@ -33,7 +33,7 @@ impl Outcomes {
             if !ownership.is_shared() || lanes.is_empty() {
                 return run.is_compared();
             }
-            // Where nodes share the journal, the owner of each lane compares, and an owner that has not begun has not compared.
+            // Where nodes share the journal, the owner of each lane compares, and one whose lane has not started has not compared.
             lanes.iter().all(|lane| {
                 if ownership.owns(id, &lane.signer) {
                     run.lane(&lane.signer).is_some_and(|lane| lane.is_reconciled())

@@ -40,7 +40,7 @@ impl Owner {
     }
 
     /// After a panic in the middle: what this process has in memory about the lane is not true any more, and nothing of the lane
-    /// may go on here. So the process ends, and other nodes take the lane. Until then it stays among those that are handed
+    /// may continue here. So the process ends, and other nodes take the lane. Until then it stays among those that are handed
     /// over, so that this process does not take it itself.
     async fn abandon(&self, unit: &str) {
         tracing::error!(

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 pub(super) const SILENT: Duration = Duration::from_secs(4);
 /// A node that has its share of lanes leaves a free one to the others for so long.
 const LEFT_TO_OTHERS: Duration = Duration::from_secs(1);
-/// A lane that this process saw compared counts as compared for so long, while it moves to another node. It was compared. The
+/// A lane that this process has read as compared counts as compared for so long, while it moves to another node. It was compared. The
 /// database can't have been replaced by an older copy meanwhile: some read would have failed, and then nothing is
 /// remembered.
 const COMPARED_FOR: Duration = Duration::from_secs(10);

@@ -1,7 +1,7 @@
 //! Rows in SQL: what the projection and queries work on.
 //!
 //! Values are compressed ([`values`]), and the keys of the tables that grow with every settlement are packed
-//! ([`packed`]). Rows of an earlier version have texts in both places and stay as they are until they are written again. SQLite
+//! ([`packed`]). Rows of an earlier version have a text as key and as value and stay as they are until they are written again. SQLite
 //! sorts all texts ahead of all bytes, so a table that has both is read in two parts.
 
 use std::collections::BTreeMap;

@@ -1,4 +1,4 @@
-//! Values in fewer bytes: compressed with a dictionary of what rows and events look like.
+//! Values in fewer bytes: compressed with a dictionary of typical rows and events.
 //!
 //! A value is either a text, as earlier versions wrote all of them and as short ones still are, or bytes: a frame of Zstandard
 //! without its first four bytes, which are always the same, or no bytes at all for `null`. The frame names its dictionary, so
