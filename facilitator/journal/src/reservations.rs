@@ -2,7 +2,7 @@
 //!
 //! A reservation is a promise, not money: it refuses a second promise, and never a settlement. Therefore a process that is
 //! alone keeps its own in memory, and a restart forgets all of them. Nodes that share a journal share them too:
-//! [`Shared::reserve`](crate::Shared::reserve).
+//! [`Shared::reserve`](crate::lease::Shared::reserve).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

@@ -57,7 +57,7 @@ const END_OF: &str = "DELETE FROM switchyard.promises WHERE claim = $1 AND tenan
 const TRIES: u32 = 5;
 
 impl PostgresJournal {
-    /// See [`Shared::reserve`](crate::Shared::reserve). A repetition after a lost answer is a renewal.
+    /// See [`Shared::reserve`](crate::lease::Shared::reserve). A repetition after a lost answer is a renewal.
     pub(super) async fn promise(&self, promise: &Promise) -> Result<Promised, CommitError> {
         let mut last = CommitError::Io("it was not tried".into());
         for _ in 0..TRIES {

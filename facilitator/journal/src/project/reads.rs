@@ -162,11 +162,11 @@ fn dropped(stage: Stage, due_ms: u64, settlement: u64, known: &Overlay<'_>, read
             reads.prefix(Table::AttemptSteps, of_it.clone());
             if stage == Stage::Details {
                 reads.prefix(Table::History, of_it);
-                reads.row(Table::Requests, row.request);
             }
         }
         Stage::Settlement | Stage::Claim => {
             reads.row(Table::Claims, row.claim.clone());
+            reads.row(Table::Requests, row.request.clone());
             for key in &row.conflict_keys {
                 reads.row(Table::ConflictKeys, key.clone());
             }

@@ -134,13 +134,10 @@ fn details(rows: &mut Overlay<'_>, row: &SettlementRow) -> Result<(), CommitErro
     for (event, _) in rows.scan(Table::History, &format!("{key}|"), None, usize::MAX)? {
         rows.delete(Table::History, &event);
     }
-    if !row.request.is_empty() && get::<u64>(rows, Table::Requests, &row.request)? == Some(row.id) {
-        rows.delete(Table::Requests, &row.request);
-    }
     Ok(())
 }
 
-/// Only what refuses a replay and answers an equal request is kept. Of an earlier generation of a claim, nothing.
+/// Only what refuses a replay and answers an equal request is kept, also a request whose plugin can't identify it. Of an earlier generation of a claim, nothing.
 fn compact(rows: &mut Overlay<'_>, mut row: SettlementRow) -> Result<(), CommitError> {
     if let Outcome::Paid(paid) = &row.outcome {
         for item in &paid.items {
@@ -187,6 +184,11 @@ fn forget(rows: &mut Overlay<'_>, row: &SettlementRow) {
     let key = id_key(row.id);
     crate::withheld::forget(rows, &key);
     rows.delete(Table::Settlements, &key);
+    if let Ok(Some(newest)) = get::<u64>(rows, Table::Requests, &row.request)
+        && newest == row.id
+    {
+        rows.delete(Table::Requests, &row.request);
+    }
     if let Ok(Some(newest)) = get::<u64>(rows, Table::Claims, &row.claim)
         && newest == row.id
     {
