@@ -177,8 +177,7 @@ impl OfCommit {
 pub(crate) fn add(rows: &mut Overlay<'_>, settlement: u64, what: Happened) -> Result<(), CommitError> {
     let (at_ms, seq) = (rows.stamp().at_ms, rows.first_event());
     let key = format!("{}{at_ms:020}|{seq:020}", key_prefix(settlement));
-    // Only this commit writes this key.
-    let before = match rows.known(Table::History, &key).flatten() {
+    let before = match rows.written(Table::History, &key) {
         Some(text) => decode::<OfCommit>(Table::History, &key, text)?.into_rows(),
         None => Vec::new(),
     };

@@ -34,6 +34,8 @@ struct Known {
     changed: bool,
     /// The back end had no such row when it was fetched.
     was_absent: bool,
+    /// The commit that has changed it last, in the order of the group.
+    changed_by: Option<u64>,
 }
 
 /// When a commit is made, and its position in the event log.
@@ -51,6 +53,8 @@ pub struct Overlay<'a> {
     stamp: Stamp,
     /// Number of the commit's first event.
     first_event: u64,
+    /// Of the group: the current one's number.
+    commits: u64,
     /// What this node may change; `None`: everything.
     fence: Option<Fence>,
     rows: BTreeMap<RowKey, Known>,
@@ -77,6 +81,7 @@ impl<'a> Overlay<'a> {
             below,
             stamp: Stamp::default(),
             first_event: 0,
+            commits: 0,
             fence: None,
             rows: BTreeMap::new(),
             prefixes: BTreeSet::new(),
@@ -126,6 +131,7 @@ impl<'a> Overlay<'a> {
     pub(crate) fn begin(&mut self, stamp: Stamp) {
         self.stamp = stamp;
         self.first_event = stamp.seq;
+        self.commits = self.commits.saturating_add(1);
         self.undo.clear();
     }
 
@@ -177,6 +183,13 @@ impl<'a> Overlay<'a> {
             .map(|known| known.value.as_deref())
     }
 
+    /// A row as the current commit has written it; `None`: it has not.
+    pub(crate) fn written(&self, table: Table, key: &str) -> Option<&str> {
+        let known = self.rows.get(&(table, key.to_owned()))?;
+        let is_written = known.changed_by == Some(self.commits);
+        known.value.as_deref().filter(|_| is_written)
+    }
+
     /// The keys of the known rows with this prefix.
     pub(crate) fn known_keys(&self, table: Table, prefix: &str) -> Vec<String> {
         self.known_rows(table, prefix)
@@ -204,6 +217,7 @@ impl<'a> Overlay<'a> {
             value,
             changed: false,
             was_absent,
+            changed_by: None,
         });
     }
 
@@ -224,6 +238,7 @@ impl<'a> Overlay<'a> {
             value,
             changed: true,
             was_absent,
+            changed_by: Some(self.commits),
         };
         let before = self.rows.insert(key.clone(), known);
         self.undo.push((key, before));
@@ -303,6 +318,24 @@ mod tests {
         overlay.delete(Table::Store, "k");
         overlay.flush().unwrap();
         assert_eq!(tables, Tables::default());
+    }
+
+    #[test]
+    fn a_row_counts_as_written_by_its_own_commit_alone() {
+        let mut tables = Tables::default();
+        put(&mut tables, Table::Store, "k", "below");
+        let mut overlay = Overlay::new(&mut tables);
+        overlay.begin(Stamp::default());
+        assert_eq!(overlay.get(Table::Store, "k").unwrap().as_deref(), Some("below"));
+        assert_eq!(overlay.written(Table::Store, "k"), None);
+        overlay.put(Table::Store, "k", "first");
+        assert_eq!(overlay.written(Table::Store, "k"), Some("first"));
+        overlay.begin(Stamp::default());
+        assert_eq!(overlay.written(Table::Store, "k"), None);
+        overlay.put(Table::Store, "k", "second");
+        overlay.roll_back();
+        assert_eq!(overlay.written(Table::Store, "k"), None);
+        assert_eq!(overlay.get(Table::Store, "k").unwrap().as_deref(), Some("first"));
     }
 
     fn put(tables: &mut Tables, table: Table, key: &str, value: &str) {

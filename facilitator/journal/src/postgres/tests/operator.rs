@@ -27,7 +27,7 @@ async fn commands_read_what_nodes_have_written_and_are_no_nodes() {
     assert_eq!(ids, [1]);
     assert_eq!(operator.verify().unwrap(), Some((1, 3)));
     let stats = operator.stats().unwrap().unwrap();
-    assert_eq!((stats.schema, stats.writers, stats.events), (1, 1, 3));
+    assert_eq!((stats.schema, stats.writers, stats.events), (2, 1, 3));
     let bytes = stats.bytes.unwrap();
     assert!(bytes.0 > 0 && bytes.1 > 0, "{bytes:?}");
     for (table, count) in [("settlements", 1), ("attempts", 1), ("leases", 1), ("intents", 0)] {
