@@ -235,23 +235,11 @@ mod tests {
 
     const MINUTE: Duration = Duration::from_secs(60);
 
-    /// A promise of 40 of the payer's 100.
+    /// A promise of 40 of the payer's 100, for a minute.
     fn promise(claim: &str, tenant: &str) -> Promise {
         Promise {
-            claim: claim.to_owned(),
-            fingerprint: format!("terms of {tenant}"),
-            tenant: tenant.to_owned(),
-            network: "n".to_owned(),
-            payer: "p".to_owned(),
-            reserves: vec![Reserve {
-                asset: "a".to_owned(),
-                payer: "p".to_owned(),
-                amount: Amount::from(40u64),
-                available: Amount::from(100u64),
-                as_of_height: 1,
-                refusal_reason: String::new(),
-            }],
             lasts: MINUTE,
+            ..crate::conformance::promises::promise(claim, tenant)
         }
     }
 

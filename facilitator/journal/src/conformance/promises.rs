@@ -15,7 +15,7 @@ type Change = fn(&mut Promise);
 const HOUR: Duration = Duration::from_secs(3_600);
 
 /// A promise of 40 of the payer's 100.
-fn promise(claim: &str, tenant: &str) -> Promise {
+pub(crate) fn promise(claim: &str, tenant: &str) -> Promise {
     Promise {
         claim: claim.to_owned(),
         fingerprint: format!("terms \u{0} of {tenant}"),

@@ -67,9 +67,7 @@ impl PostgresJournal {
                 transaction
                     .commit_with(statements)
                     .await
-                    .map_err(|error| match error {
-                        NotCommitted::Undone(trouble) | NotCommitted::Unknown(trouble) => trouble,
-                    })
+                    .map_err(NotCommitted::trouble)
             });
             match tried.await? {
                 Ok(answers) => return decision(&answers),
@@ -97,9 +95,7 @@ impl PostgresJournal {
             transaction
                 .commit_with(vec![statement])
                 .await
-                .map_err(|error| match error {
-                    NotCommitted::Undone(trouble) | NotCommitted::Unknown(trouble) => trouble,
-                })
+                .map_err(NotCommitted::trouble)
         });
         let answers = ended
             .await?

@@ -232,9 +232,7 @@ async fn try_make(
     transaction
         .commit(Vec::new())
         .await
-        .map_err(|error| match error {
-            NotCommitted::Undone(trouble) | NotCommitted::Unknown(trouble) => trouble,
-        })?;
+        .map_err(NotCommitted::trouble)?;
     match secret {
         Some(secret) => Ok(Ok((secret, writer))),
         None => Ok(Err(JournalError(format!(

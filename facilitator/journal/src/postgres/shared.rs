@@ -53,9 +53,7 @@ impl PostgresJournal {
             transaction
                 .commit(vec![statement])
                 .await
-                .map_err(|error| match error {
-                    NotCommitted::Undone(trouble) | NotCommitted::Unknown(trouble) => trouble,
-                })
+                .map_err(NotCommitted::trouble)
         });
         changed.await?.map_err(|trouble| CommitError::from(&trouble))
     }

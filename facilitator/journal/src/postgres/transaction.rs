@@ -193,6 +193,15 @@ pub(super) enum NotCommitted {
     Unknown(Trouble),
 }
 
+impl NotCommitted {
+    /// What happened, for a caller to whom both are the same.
+    pub(super) fn trouble(self) -> Trouble {
+        match self {
+            Self::Undone(trouble) | Self::Unknown(trouble) => trouble,
+        }
+    }
+}
+
 type Answer<'c> = Pin<Box<dyn Future<Output = Result<Vec<Row>, tokio_postgres::Error>> + Send + 'c>>;
 
 impl Transaction {
