@@ -1,10 +1,11 @@
 //! Defects that reading or the simulator found in the engine, each as the shortest run that shows it.
 
+use simulator::chain::Nodes;
 use simulator::clients::SettleRequest;
 use simulator::faults::{Harm, Point};
 use simulator::run::Act;
 use simulator::scheme::Shape;
-use simulator::script::{Outcome, good_until, payment, quiet, transfer};
+use simulator::script::{EPOCH_S, Outcome, good_until, payment, quiet, transfer};
 use simulator::token::Op;
 
 #[test]
@@ -301,4 +302,63 @@ fn a_decision_that_was_undone_before_a_panic_is_made_again() {
         panics += report.struck(Point::CommitReorg, Harm::PanicAfter);
     }
     assert!(panics > 0, "no run undid the decision");
+}
+
+/// The first step lost its slot, and then the payer withdrew the authorization: the log of that is seen later than the
+/// state. Once it is found the payment has failed, although its own step was skipped meanwhile.
+#[test]
+fn a_payment_behind_a_step_that_is_explained_late_ends() {
+    let request = payment("ann", 10, Shape::Escrow);
+    let mut explained_late = 0;
+    for cancelled_at_ms in [5_500, 6_500, 7_500] {
+        let report = quiet()
+            .act(0, Act::Delay(true))
+            .settle(500, &request, 60_000, 1)
+            .act(1_500, Act::KeyElsewhere(0))
+            .act(1_600, Act::Delay(false))
+            // The second slot is built when the nodes show that the call would fail.
+            .harm(Point::Quote, Harm::Unavailable, 1, 4)
+            .act(
+                cancelled_at_ms,
+                Act::Outside(Op::Cancel {
+                    from: "ann".into(),
+                    nonce: 10,
+                }),
+            )
+            .run_clean();
+        let unexplained = report
+            .log
+            .iter()
+            .filter(|event| matches!(event, journal::Event::StepUnexplained { .. }));
+        explained_late += unexplained.count();
+        assert_eq!(
+            report.outcomes(&request).first(),
+            Some(&Outcome::Refused("sim_nonce_already_used".into())),
+            "cancelled at {cancelled_at_ms}"
+        );
+    }
+    assert!(explained_late > 0, "no step was explained late");
+}
+
+/// A node showed a head far in the future together with the jump. The jump is where it was seen at a lower height, and does
+/// not wait for that head.
+#[test]
+fn a_head_in_the_future_does_not_keep_a_lane_closed() {
+    let request = payment("ann", 10, Shape::Plain);
+    let mut scenario = quiet()
+        .act(500, Act::KeyElsewhere(0))
+        .act(1_500, Act::KeyElsewhere(0))
+        .settle(2_200, &request, 60_000, 4);
+    for at_ms in (2_150..3_000).step_by(10) {
+        let ahead = Act::FutureHead {
+            nodes: Nodes::All,
+            blocks: 1_000_000,
+        };
+        scenario = scenario.act(at_ms, ahead);
+    }
+    let report = scenario.run_clean();
+    report.assert_paid_once(&request);
+    for attempt in report.attempts().filter(|attempt| attempt.sequence > 0) {
+        assert!(attempt.prepared_at_ms >= EPOCH_S * 1_000 + 7_000, "{attempt:?}");
+    }
 }

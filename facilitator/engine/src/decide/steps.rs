@@ -3,7 +3,8 @@
 use journal::{Event, Ground, GroundAt, Outcome, SettlementRow, StepState};
 use sdk_plugin::StepIndex;
 use sdk_plugin::chain::{Evidence, ForeignTx, GuardState, Shown};
-use sdk_plugin::scheme::{Gate, OnFail, Paid, Plan};
+use sdk_plugin::scheme::{Gate, OnFail, Paid, Plan, Refusal};
+use sdk_plugin::wire::reason::UNEXPECTED_SETTLE_ERROR;
 
 /// What decided the steps of a slot.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -158,6 +159,63 @@ pub(crate) fn revived(plan: Option<&Plan>, row: &SettlementRow, reorged: StepInd
             step,
         })
         .collect()
+}
+
+/// Events of a payment whose step is never started, because of a step that had to come before it.
+/// `reason`: why that one failed; `None`: it did not fail, and was decided too late.
+pub(crate) fn never_started(row: &SettlementRow, pays: StepIndex, reason: Option<&str>) -> [Event; 2] {
+    let message = match reason {
+        Some(_) => "a step that had to come before the payment failed",
+        None => "what became of a step that had to come before the payment was seen too late",
+    };
+    let refusal = Refusal::new(reason.unwrap_or(UNEXPECTED_SETTLE_ERROR), row.payer.clone());
+    [
+        Event::Failed {
+            settlement: row.id,
+            step: pays,
+            refusal: refusal.with_message(message),
+            // The earlier step's transaction is not the payment's, and may land again as another one.
+            tx_id: String::new(),
+            proof: "the paying step was never started".into(),
+        },
+        Event::StepFinal {
+            settlement: row.id,
+            step: pays,
+        },
+    ]
+}
+
+/// Events of the steps that an unexplained step held back, now that it is decided. They start, unless it stops them
+/// or its settlement had to free its conflict keys: the payment was never started then, and has failed.
+pub(crate) fn released_by(
+    plan: Option<&Plan>,
+    row: &SettlementRow,
+    decided: StepIndex,
+    is_stopped: bool,
+    reason: Option<&str>,
+) -> Vec<Event> {
+    let was_unexplained = decided
+        .of(&row.steps)
+        .is_some_and(|step| matches!(step.state, StepState::Unexplained { .. }));
+    if !was_unexplained {
+        return Vec::new();
+    }
+    let revived = revived(plan, row, decided);
+    if !is_stopped && row.conflict_keys.is_empty() {
+        return revived;
+    }
+    let mut events = Vec::new();
+    for event in revived {
+        let Event::StepRevived { step, .. } = &event else {
+            continue;
+        };
+        let (step, row_of) = (*step, step.of(&row.steps));
+        if row.outcome == Outcome::Open && row_of.is_some_and(|row| row.pays) {
+            events.push(event);
+            events.extend(never_started(row, step, reason));
+        }
+    }
+    events
 }
 
 /// Law 4: a step has failed only if its own transaction shows it, its guard is unchanged, or something else

@@ -169,6 +169,8 @@ impl LaneTask {
                 height: state.head_height,
             };
         }
+        // A node may have shown a head that the chain does not have: seen at a lower height, the jump is there.
+        jump.height = jump.height.min(state.head_height);
         let jump = *jump;
         if first {
             let (network, signer) = (self.lane.network.as_str(), self.lane.signer.as_str());
@@ -187,7 +189,8 @@ impl LaneTask {
                 1,
             );
         }
-        let depth = state.head_height.saturating_sub(jump.height).saturating_add(1);
+        let head = state.head_height.min(self.run.head());
+        let depth = head.saturating_sub(jump.height).saturating_add(1);
         if depth >= self.run.network.settings.finality {
             self.next_sequence = jump.next;
             self.jump = None;

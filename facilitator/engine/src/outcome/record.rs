@@ -4,7 +4,9 @@ use super::Outcomes;
 use crate::decide::payers::concerns_payer;
 use crate::decide::replies;
 use crate::decide::rows::{job_events, store_events};
-use crate::decide::steps::{Decided, ends_with, ground, height_of, height_shown, skipped};
+use crate::decide::steps::{
+    Decided, ends_with, ground, height_of, height_shown, never_started, released_by, skipped, stops,
+};
 use crate::outcome::judge::Basis;
 use crate::outcome::rows::{judged_rows, rows_lost};
 use crate::state::settlement::{Settlement, Waiter};
@@ -64,6 +66,8 @@ impl Outcomes {
             height,
         ));
         events.extend(self.fee_to_record(settlement, &row, step));
+        let plan = settlement.plan().map(|plan| &**plan);
+        events.extend(released_by(plan, &row, step, false, None));
         let (writes, jobs) = judged_rows(settlement, paid.writes, paid.jobs);
         events.extend(job_events(&row.plugin, jobs));
         let answer = caller.map(|caller| {
@@ -302,12 +306,14 @@ impl Outcomes {
         let deciding = settlement.deciding.lock().await;
         let row = settlement.lock().row.clone();
         let (writes, jobs) = judged_rows(settlement, rows.0, rows.1);
+        let plan = settlement.plan().map(|plan| &**plan);
         let mut over = Vec::new();
         let mut reason = None;
         if let Event::StepFailed { reason: why, .. } = &event {
-            over = skipped(settlement.plan().map(|plan| &**plan), &row, step);
+            over = skipped(plan, &row, step);
             reason = Some(why.clone());
         }
+        let is_stopped = reason.is_some() && stops(plan, step);
         let mut events = vec![
             event,
             ground(id, step, decided, None, &evidence.shown, height_shown(evidence)),
@@ -317,22 +323,7 @@ impl Outcomes {
         for step in &over {
             let pays = step.of(&row.steps).is_some_and(|row| row.pays);
             if pays && row.outcome == Outcome::Open {
-                let reason = reason.clone().unwrap_or_default();
-                let refusal = Refusal::new(reason, row.payer.clone())
-                    .with_message("a step that had to come before the payment failed");
-                let proof = "the paying step was never started".into();
-                events.push(Event::Failed {
-                    settlement: id,
-                    step: *step,
-                    refusal,
-                    // The earlier step's transaction is not the payment's, and may land again as another one.
-                    tx_id: String::new(),
-                    proof,
-                });
-                events.push(Event::StepFinal {
-                    settlement: id,
-                    step: *step,
-                });
+                events.extend(never_started(&row, *step, reason.as_deref()));
             } else {
                 events.push(Event::StepSkipped {
                     settlement: id,
@@ -340,6 +331,7 @@ impl Outcomes {
                 });
             }
         }
+        events.extend(released_by(plan, &row, step, is_stopped, reason.as_deref()));
         over.push(step);
         if ends_with(&row, &over) {
             events.push(Event::KeysFreed { settlement: id });

@@ -17,10 +17,11 @@ pub(super) fn twice(chain: &Chain, record: &Record<'_>, verdict: &mut Verdict) {
     let mut carried: BTreeMap<(u64, StepIndex), Vec<&str>> = BTreeMap::new();
     let mut paid: BTreeMap<(String, u64), u32> = BTreeMap::new();
     for tx in chain.canonical().iter().flat_map(|block| &block.txs) {
+        // One that reverted did nothing: the step may have its effect in another slot, and `moved` judges that slot.
         let attempt = record
             .attempts
             .iter()
-            .find(|a| a.tx_id == tx.id && a.kind == AttemptKind::Steps);
+            .find(|a| a.tx_id == tx.id && a.kind == AttemptKind::Steps && tx.result.is_ok());
         for place in attempt
             .map(|attempt| attempt.covers.as_slice())
             .unwrap_or_default()
