@@ -32,7 +32,8 @@ pub trait ChainDriver: Send + Sync + 'static {
 
     /// Builds the transaction of these steps for this slot, and has the host sign it. Returns the bytes, the most that they
     /// can cost, and the steps that it left out. Fails with [`crate::FaultKind::Denied`] when a step's call differs from what
-    /// the step declares.
+    /// the step declares. Several steps ([`Step::batchable`], of different settlements) share the transaction in such a way
+    /// that a call which fails leaves the others their effect; a driver that can't do that leaves out all but the first.
     async fn build(&self, cx: &Cx, slot: &Slot, bid: &Bid, steps: &[Step]) -> Result<Built, Fault>;
 
     /// Builds and signs a transaction that uses the slot and has no other effect. `Unsupported` on unordered lanes.
@@ -139,10 +140,36 @@ pub struct Slot {
     pub lane: Lane,
     /// EVM: the nonce. On unordered lanes: a number that the host chooses.
     pub sequence: u64,
-    /// How many slots the step has lost to other transactions. When it is not 0, `build` simulates the call at the newest
-    /// block before it signs, and leaves out a step whose call would fail.
+    /// How many slots the step has lost to other transactions. When it is not 0, `build` simulates as with `simulate`.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub lost: u32,
+    /// `build` simulates the calls at the newest block before it signs, and leaves out a step whose call would fail. Several
+    /// steps in one transaction are always simulated, all of them together, unless they replace a transaction.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub simulate: bool,
+    /// A transaction of these steps is journaled for the slot: `build` replaces it, and leaves no step out.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub replaces: bool,
+}
+
+impl Slot {
+    /// A slot for steps that are new.
+    #[must_use]
+    pub fn new(lane: Lane, sequence: u64) -> Self {
+        Self {
+            lane,
+            sequence,
+            lost: 0,
+            simulate: false,
+            replaces: false,
+        }
+    }
+
+    /// Whether `build` simulates one step that stands alone.
+    #[must_use]
+    pub fn is_simulated(&self) -> bool {
+        (self.lost > 0 || self.simulate) && !self.replaces
+    }
 }
 
 fn is_zero(count: &u32) -> bool {

@@ -107,6 +107,7 @@ impl Engine {
             let spender = Spender {
                 signer: row.signer,
                 tenants: row.tenants,
+                steps: row.steps,
             };
             run.budget.charge(now_ms, row.amount, &spender);
         }

@@ -59,6 +59,8 @@ pub struct NetworkSettings {
     pub stuck_after_ms: u64,
     /// Slots of one lane that may be open at once.
     pub max_in_flight: usize,
+    /// The most steps of different settlements that share a transaction; 1: none do.
+    pub max_batch: usize,
     /// Settlements that may wait for a lane.
     pub lane_queue: usize,
     /// The most that one transaction may cost, native atomic units.

@@ -314,18 +314,24 @@ pub fn spent_since(rows: &mut dyn Rows, network: &str, since_ms: u64) -> Result<
         *most = row.max_cost.max(*most);
         covers.extend(row.covers.iter().map(|(settlement, _)| *settlement));
     }
-    let mut spent: BTreeMap<(String, BTreeSet<String>), Amount> = BTreeMap::new();
+    let mut spent: BTreeMap<(String, BTreeMap<String, u64>, u64), Amount> = BTreeMap::new();
     for ((signer, _), (cost, covers)) in slots {
-        let mut tenants = BTreeSet::new();
+        let mut tenants: BTreeMap<String, u64> = BTreeMap::new();
+        let mut steps: u64 = 0;
         for id in covers {
-            tenants.extend(settlement(rows, id)?.and_then(|row| row.tenant));
+            steps = steps.saturating_add(1);
+            if let Some(tenant) = settlement(rows, id)?.and_then(|row| row.tenant) {
+                let of_tenant = tenants.entry(tenant).or_default();
+                *of_tenant = of_tenant.saturating_add(1);
+            }
         }
-        let sum = spent.entry((signer, tenants)).or_default();
+        let sum = spent.entry((signer, tenants, steps)).or_default();
         *sum = sum.checked_add(cost).unwrap_or(Amount::MAX);
     }
-    let row = |((signer, tenants), amount)| SpentRow {
+    let row = |((signer, tenants, steps), amount)| SpentRow {
         signer,
         tenants,
+        steps,
         amount,
     };
     Ok(spent.into_iter().map(row).collect())

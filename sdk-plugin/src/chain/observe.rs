@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Lane;
-use crate::plan::EvidenceWanted;
+use crate::plan::{EvidenceWanted, LogFilter};
 use crate::{Amount, HexBytes, StepIndex};
 
 /// One attempt to observe.
@@ -236,6 +236,20 @@ pub struct LogEntry {
     pub data: HexBytes,
 }
 
+impl LogEntry {
+    /// Whether this is a log that the filter wants. Emitters in hex are compared without regard to case.
+    #[must_use]
+    pub fn matches(&self, filter: &LogFilter) -> bool {
+        let is_hex = filter.emitter.starts_with("0x");
+        let is_same_emitter =
+            self.emitter == filter.emitter || (is_hex && self.emitter.eq_ignore_ascii_case(&filter.emitter));
+        let mut topics = filter.topics.iter().zip(&self.topics);
+        is_same_emitter
+            && filter.topics.len() <= self.topics.len()
+            && topics.all(|(wanted, topic)| wanted.as_ref().is_none_or(|wanted| wanted == topic))
+    }
+}
+
 /// Net change of one account in one asset by one transaction.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -325,6 +339,9 @@ pub struct Evidence {
     /// was `Unproven`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub block_logs: Vec<LogEntry>,
+    /// The transaction carries steps of other settlements too.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub shared: bool,
 }
 
 /// What became of the attempt.

@@ -37,6 +37,9 @@ pub struct Tx {
     pub max_fee: u64,
     /// `None`: does nothing but use its nonce.
     pub op: Option<Op>,
+    /// Further calls. One that fails leaves the others their effect, as soon as there are several.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub more: Vec<Op>,
     /// Makes otherwise equal transactions different.
     pub salt: u64,
     /// On a chain that does not number transactions: the last block that may have it. It lands once at most by its id,
@@ -54,6 +57,21 @@ impl Tx {
     #[must_use]
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         serde_json::from_slice(bytes).ok()
+    }
+
+    /// Its calls, in their order.
+    pub fn ops(&self) -> impl Iterator<Item = &Op> {
+        self.op.iter().chain(&self.more)
+    }
+
+    /// Units of gas it burns.
+    #[must_use]
+    pub fn gas(&self) -> u64 {
+        GAS.saturating_mul(
+            u64::try_from(self.more.len())
+                .unwrap_or(u64::MAX)
+                .saturating_add(1),
+        )
     }
 
     /// What it competes for: its signer's nonce, or nothing but itself.
@@ -86,8 +104,18 @@ pub struct Included {
     pub tx: Tx,
     /// `Err`: it reverted.
     pub result: Result<Vec<LogEntry>, String>,
+    /// Which of several calls failed, by their positions.
+    pub failed: Vec<usize>,
     /// Native units it burnt.
     pub cost: u64,
+}
+
+impl Included {
+    /// Whether the call at this position had its effect.
+    #[must_use]
+    pub fn has_done(&self, position: usize) -> bool {
+        self.result.is_ok() && !self.failed.contains(&position)
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -339,6 +367,7 @@ impl Chain {
             nonce,
             max_fee: self.base_fee * 3,
             op: None,
+            more: Vec::new(),
             salt: self.rng.draw(),
             good_until: None,
         };
@@ -415,6 +444,7 @@ impl Chain {
                 nonce: 0,
                 max_fee: self.base_fee,
                 op: Some(op),
+                more: Vec::new(),
                 salt: self.rng.draw(),
                 good_until: None,
             };
@@ -478,10 +508,13 @@ impl Chain {
 
     fn include(&mut self, state: &mut State, tx: Tx, now_ms: u64) -> Included {
         let id = tx_id(&tx.encode());
+        let now_s = now_ms / 1_000;
         let mut tried = state.clone();
+        let mut failed = Vec::new();
         let result = match &tx.op {
             None => Ok(Vec::new()),
-            Some(op) => tried.execute(op, now_ms / 1_000),
+            Some(op) if tx.more.is_empty() => tried.execute(op, now_s),
+            Some(_) => Ok(tried.execute_each(tx.ops(), now_s, &mut failed)),
         };
         let result = result.map(|mut logs| {
             *state = tried;
@@ -492,7 +525,8 @@ impl Chain {
         });
         Included {
             id,
-            cost: GAS * self.base_fee,
+            cost: tx.gas() * self.base_fee,
+            failed,
             tx,
             result,
         }

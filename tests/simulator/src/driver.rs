@@ -12,7 +12,7 @@ use sdk_plugin::chain::{
 use sdk_plugin::scheme::Step;
 use sdk_plugin::{Amount, ChainDriver, Cx, Fault, HexBytes, Value, async_trait};
 
-use crate::chain::{GAS, Read, Tx, View, bumped, tx_id};
+use crate::chain::{Read, Tx, View, bumped, tx_id};
 use crate::defects::Defect;
 use crate::faults::{Harm, Point};
 use crate::message::op_of;
@@ -100,16 +100,18 @@ impl SimDriver {
         built.get(tx_id).cloned()
     }
 
-    fn sign(&self, slot: &Slot, bid: &Bid, op: Option<Op>) -> Built {
+    fn sign(&self, slot: &Slot, bid: &Bid, ops: Vec<Op>) -> Built {
         let max_fee = bid.terms.get("maxFee").and_then(Value::as_u64).unwrap_or(0);
         let salt = self.world.rng().draw();
         let moves = self.world.defect == Some(Defect::ReplacementMoves);
         let moved = u64::from(moves && bid.terms.get("replaces").is_some());
+        let mut ops = ops.into_iter();
         let tx = Tx {
             signer: slot.lane.signer.clone(),
             nonce: slot.sequence + moved,
             max_fee,
-            op,
+            op: ops.next(),
+            more: ops.collect(),
             salt,
             good_until: None,
         };
@@ -120,12 +122,13 @@ impl SimDriver {
     fn keep(&self, slot: &Slot, tx: Tx) -> Built {
         let bytes = tx.encode();
         let id = tx_id(&bytes);
-        let max_fee = tx.max_fee;
+        let max_cost = tx.max_fee.saturating_mul(tx.gas());
         tracing::info!(
-            "signed {id} for {} of {}: {:?}",
+            "signed {id} for {} of {}: {:?} {:?}",
             slot.sequence,
             slot.lane.signer,
-            tx.op
+            tx.op,
+            tx.more
         );
         self.world.note_signed(id.clone(), tx);
         self.built
@@ -135,7 +138,7 @@ impl SimDriver {
         Built {
             tx_id: id,
             bytes: HexBytes(bytes),
-            max_cost: Amount::from(max_fee.saturating_mul(GAS)),
+            max_cost: Amount::from(max_cost),
             left_out: Vec::new(),
             would_fail: None,
         }
@@ -150,6 +153,51 @@ impl SimDriver {
         let mut state = (*block.state).clone();
         Ok(state.execute(op, block.mined_ms / 1_000).err())
     }
+
+    /// One transaction of several steps, without those whose calls would fail on the newest state that the node shows.
+    fn build_many(
+        &self,
+        (node, harm): (usize, Option<Harm>),
+        slot: &Slot,
+        bid: &Bid,
+        steps: &[Step],
+    ) -> Result<Built, Fault> {
+        let mut ops = Vec::new();
+        for step in steps {
+            ops.push(declared(step)?);
+        }
+        let mut failed = Vec::new();
+        if !slot.replaces {
+            let view = self.view(node, harm);
+            let block = view
+                .latest_state()
+                .ok_or_else(|| Fault::unavailable("the node answered null for a simulation"))?;
+            let mut state = (*block.state).clone();
+            let now_s = block.mined_ms / 1_000;
+            let _ = state.execute_each(ops.iter(), now_s, &mut failed);
+        }
+        let left_out: Vec<u32> = failed.iter().filter_map(|at| u32::try_from(*at).ok()).collect();
+        let kept = ops.into_iter().enumerate();
+        let kept: Vec<Op> = kept
+            .filter(|(at, _)| !failed.contains(at))
+            .map(|(_, op)| op)
+            .collect();
+        let built = if kept.is_empty() {
+            Built::would_fail("each of the calls would fail")
+        } else {
+            self.sign(slot, bid, kept)
+        };
+        Ok(Built { left_out, ..built })
+    }
+}
+
+/// A step's call, once it is what the step declares.
+fn declared(step: &Step) -> Result<Op, Fault> {
+    let op = op_of(&step.call.data).ok_or_else(|| Fault::denied("the call can't be read"))?;
+    if step.call.target != TOKEN || step.call.operation != op.name() {
+        return Err(Fault::denied("the call is not the call of the step"));
+    }
+    Ok(op)
 }
 
 #[async_trait]
@@ -222,22 +270,19 @@ impl ChainDriver for SimDriver {
     async fn build(&self, _: &Cx, slot: &Slot, bid: &Bid, steps: &[Step]) -> Result<Built, Fault> {
         let (node, harm) = self.pass(Point::Build).await?;
         let [step] = steps else {
-            return Err(Fault::invalid("one step for one transaction"));
+            return self.build_many((node, harm), slot, bid, steps);
         };
-        let op = op_of(&step.call.data).ok_or_else(|| Fault::denied("the call can't be read"))?;
-        if step.call.target != TOKEN || step.call.operation != op.name() {
-            return Err(Fault::denied("the call is not the call of the step"));
-        }
+        let op = declared(step)?;
         if !self.ordered {
             return self.co_sign(slot, step);
         }
-        if slot.lost > 0
+        if slot.is_simulated()
             && self.planted.is_none()
             && let Some(why) = self.would_fail(node, harm, &op)?
         {
             return Ok(Built::would_fail(why));
         }
-        Ok(self.sign(slot, bid, Some(op)))
+        Ok(self.sign(slot, bid, vec![op]))
     }
 
     async fn fill(&self, _: &Cx, slot: &Slot, bid: &Bid) -> Result<Built, Fault> {
@@ -245,7 +290,7 @@ impl ChainDriver for SimDriver {
         if !self.ordered {
             return Err(Fault::unsupported("there is nothing to fill"));
         }
-        Ok(self.sign(slot, bid, None))
+        Ok(self.sign(slot, bid, Vec::new()))
     }
 
     /// Unlike the real host, this one does not depend on the journal for bytes it has just built, so that bytes the

@@ -55,6 +55,7 @@ impl Message {
             nonce: 0,
             max_fee: MAX_FEE,
             op: Some(op),
+            more: Vec::new(),
             salt: 0,
             good_until: Some(self.good_until),
         }

@@ -24,6 +24,12 @@ const FIRST_HELD: u64 = 1_000_000;
 /// Requests come within this time.
 const SPAN_MS: u64 = 90_000;
 
+/// In every second run several payments may share a transaction.
+fn max_batch(seed: u64) -> usize {
+    let more = usize::try_from(seed / 2 % 5).unwrap_or_default();
+    if seed.is_multiple_of(2) { 1 } else { 2 + more }
+}
+
 /// Everything about a run, from its seed.
 #[must_use]
 pub fn scenario(seed: u64, payments: u64) -> Scenario {
@@ -34,6 +40,7 @@ pub fn scenario(seed: u64, payments: u64) -> Scenario {
         lane_queue: usize::try_from(rng.between(2, 10)).unwrap_or(2),
         // Not drawn: seeds keep their stories.
         second_source_above: seed.is_multiple_of(3).then_some(200),
+        max_batch: max_batch(seed),
         ..Terms::default()
     };
     let mut maker = Maker {
@@ -43,6 +50,9 @@ pub fn scenario(seed: u64, payments: u64) -> Scenario {
     };
     for nonce in 0..payments {
         maker.payment(nonce);
+    }
+    if terms.max_batch > 1 {
+        maker.gather();
     }
     // From numbers of their own: seeds keep their stories.
     let mut holds = Maker {
@@ -165,7 +175,19 @@ struct Maker {
     acts: Vec<(u64, Act)>,
 }
 
+/// Payments that may share a transaction come together this often.
+const TOGETHER_EVERY_MS: u64 = 5_000;
+
 impl Maker {
+    /// Has the payments that may share a transaction come at the same moments.
+    fn gather(&mut self) {
+        for scheduled in &mut self.requests {
+            if scheduled.request.payload.shape == Shape::Plain {
+                scheduled.at_ms -= scheduled.at_ms % TOGETHER_EVERY_MS;
+            }
+        }
+    }
+
     /// A payment that is held, and closed by another sender or given back by its keeper.
     fn held(&mut self, nonce: u64) {
         let from = PAYERS[self.rng.index(PAYERS.len())].to_owned();

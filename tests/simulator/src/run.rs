@@ -57,6 +57,8 @@ pub struct Terms {
     pub finality: u64,
     pub max_cost: u64,
     pub max_in_flight: usize,
+    /// The most steps that share a transaction.
+    pub max_batch: usize,
     pub lane_queue: usize,
     /// Payments of so much are decided on what two nodes show alike.
     pub second_source_above: Option<u64>,
@@ -76,6 +78,7 @@ impl Default for Terms {
             finality: 6,
             max_cost: GAS * 200,
             max_in_flight: 4,
+            max_batch: 1,
             lane_queue: 8,
             second_source_above: None,
             ordered: true,
@@ -284,19 +287,18 @@ async fn run(scenario: &Scenario) -> std::io::Result<Report> {
     verdict.stuck.extend(stuck);
     verdict.damaged = world.journal.wrong();
     verdict.panics = take_panics();
-    let paying = |tx: &&crate::chain::Included| {
-        tx.result.is_ok()
-            && matches!(
-                tx.tx.op,
-                Some(Op::Transfer { .. } | Op::Pay { .. } | Op::Capture { .. })
-            )
+    let paying = |tx: &crate::chain::Included| {
+        let pays = |op: &Op| matches!(op, Op::Transfer { .. } | Op::Pay { .. } | Op::Capture { .. });
+        let ops = tx.tx.ops().enumerate();
+        ops.filter(|(position, op)| pays(op) && tx.has_done(*position))
+            .count()
     };
-    let payments = chain
+    let payments: usize = chain
         .canonical()
         .iter()
         .flat_map(|block| &block.txs)
-        .filter(paying)
-        .count();
+        .map(paying)
+        .sum();
     let ours = |tx: &&crate::chain::Included| !tx.tx.signer.is_empty();
     let transactions = chain
         .canonical()
@@ -467,6 +469,7 @@ pub(crate) fn parts(world: &Arc<World>, terms: Terms, planted: Option<Planted>) 
         follow_blocks: terms.finality.is_multiple_of(4),
         stuck_after_ms: 8_000,
         max_in_flight: terms.max_in_flight,
+        max_batch: terms.max_batch,
         lane_queue: terms.lane_queue,
         max_cost: Amount::from(terms.max_cost),
         max_cost_per_day: None,

@@ -278,7 +278,10 @@ fn plan_of(payload: &Payload, state: &State, height: u64) -> Plan {
     };
     let expires = Some(valid_before_s);
     let steps = match shape {
-        Shape::Plain => vec![step(&transfer, Gate::None, OnFail::Stop, true, expires)],
+        Shape::Plain => vec![Step {
+            batchable: true,
+            ..step(&transfer, Gate::None, OnFail::Stop, true, expires)
+        }],
         Shape::Escrow => vec![
             step(
                 &Op::Lock {

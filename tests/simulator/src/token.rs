@@ -223,6 +223,27 @@ impl State {
         Ok(())
     }
 
+    /// Executes several calls, each by itself; tells which failed.
+    pub fn execute_each<'a>(
+        &mut self,
+        ops: impl Iterator<Item = &'a Op>,
+        now_s: u64,
+        failed: &mut Vec<usize>,
+    ) -> Vec<LogEntry> {
+        let mut all = Vec::new();
+        for (position, op) in ops.enumerate() {
+            let mut tried = self.clone();
+            match tried.execute(op, now_s) {
+                Ok(logs) => {
+                    *self = tried;
+                    all.extend(logs);
+                }
+                Err(_) => failed.push(position),
+            }
+        }
+        all
+    }
+
     /// Executes a call; after an error the caller throws the state away.
     pub fn execute(&mut self, op: &Op, now_s: u64) -> Result<Vec<LogEntry>, String> {
         if let Some(Query::Done { from, nonce, call }) = mark_of(op) {

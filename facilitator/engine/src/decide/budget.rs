@@ -17,8 +17,41 @@ const DAY_MS: u64 = 86_400_000;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Spender {
     pub signer: String,
-    /// A transaction for several tenants is charged to each of them in full.
-    pub tenants: BTreeSet<String>,
+    /// How many of its steps are each tenant's. The tenant is charged that part of the cost, rounded up.
+    pub tenants: BTreeMap<String, u64>,
+    /// How many steps it carries.
+    pub steps: u64,
+}
+
+impl Spender {
+    /// Of a transaction with a step for each of these; `None`: a step without a tenant.
+    pub(crate) fn new(signer: &str, tenants: impl IntoIterator<Item = Option<String>>) -> Self {
+        let mut spender = Self {
+            signer: signer.to_owned(),
+            ..Self::default()
+        };
+        for tenant in tenants {
+            spender.steps = spender.steps.saturating_add(1);
+            if let Some(tenant) = tenant {
+                let steps = spender.tenants.entry(tenant).or_default();
+                *steps = steps.saturating_add(1);
+            }
+        }
+        spender
+    }
+
+    /// The cost of one of its steps, rounded up.
+    fn of_each(&self, cost: Amount) -> Amount {
+        self.part(cost, 1)
+    }
+
+    fn part(&self, cost: Amount, steps: u64) -> Amount {
+        let (steps, all) = (Amount::from(steps), Amount::from(self.steps.max(1)));
+        // Divided first: the product may not fit.
+        let (whole, rest) = cost.0.div_rem(all.0);
+        let rest = rest.saturating_mul(steps.0).div_ceil(all.0);
+        Amount(whole.saturating_mul(steps.0).saturating_add(rest)).min(cost)
+    }
 }
 
 /// An account whose spending is summed.
@@ -131,13 +164,14 @@ impl Budget {
     pub(crate) fn take(&self, now_ms: u64, cost: Amount, spender: &Spender) -> Result<(), OverBudget> {
         // Checked and counted under one lock: other lanes of the network charge the same sums.
         let mut today = self.of_day(now_ms);
-        today.least = Some(today.least.map_or(cost, |least| least.min(cost)));
-        for account in accounts(spender) {
+        let each = spender.of_each(cost);
+        today.least = Some(today.least.map_or(each, |least| least.min(each)));
+        for (account, part) in accounts(spender, cost) {
             let Some(limit) = self.limit(&account) else {
                 continue;
             };
             let usable = self.usable(&today, &account, limit);
-            let after = today.sum(&account).checked_add(cost);
+            let after = today.sum(&account).checked_add(part);
             if after.is_none_or(|after| after > usable) {
                 let first = today.refused.insert(account.clone());
                 return Err(OverBudget {
@@ -151,6 +185,16 @@ impl Budget {
         Ok(())
     }
 
+    /// Whether the daily limits leave room for a transaction. Counts nothing and refuses nothing.
+    pub(crate) fn fits(&self, now_ms: u64, cost: Amount, spender: &Spender) -> bool {
+        let today = self.of_day(now_ms);
+        accounts(spender, cost).all(|(account, part)| {
+            let after = today.sum(&account).checked_add(part);
+            let limit = self.limit(&account);
+            limit.is_none_or(|limit| after.is_some_and(|after| after <= limit))
+        })
+    }
+
     /// Reverts a [`Self::take`] whose transaction was not recorded.
     pub(crate) fn give_back(&self, now_ms: u64, cost: Amount, spender: &Spender) {
         let mut today = self.of_day(now_ms);
@@ -158,9 +202,9 @@ impl Budget {
             // The cost was counted on a day that is over.
             return;
         }
-        for account in accounts(spender) {
+        for (account, part) in accounts(spender, cost) {
             let sum = today.spent.entry(account).or_default();
-            *sum = Amount(sum.0.saturating_sub(cost.0));
+            *sum = Amount(sum.0.saturating_sub(part.0));
         }
     }
 
@@ -216,11 +260,11 @@ impl Budget {
             return Vec::new();
         }
         let today = self.of_day(now_ms);
-        accounts(spender)
-            .filter_map(|account| {
+        accounts(spender, cost)
+            .filter_map(|(account, part)| {
                 let limit = self.limit(&account)?;
                 let granted = today.granted.get(&account).copied().unwrap_or_default();
-                let needed = today.sum(&account).checked_add(cost).unwrap_or(Amount::MAX);
+                let needed = today.sum(&account).checked_add(part).unwrap_or(Amount::MAX);
                 (needed > granted).then(|| Lacking {
                     account,
                     limit,
@@ -291,9 +335,9 @@ impl Budget {
 
 impl Today {
     fn charge(&mut self, cost: Amount, spender: &Spender) {
-        for account in accounts(spender) {
+        for (account, part) in accounts(spender, cost) {
             let sum = self.spent.entry(account).or_default();
-            *sum = sum.checked_add(cost).unwrap_or(Amount::MAX);
+            *sum = sum.checked_add(part).unwrap_or(Amount::MAX);
         }
     }
 
@@ -302,10 +346,14 @@ impl Today {
     }
 }
 
-fn accounts(spender: &Spender) -> impl Iterator<Item = Account> + '_ {
-    [Account::Network, Account::Signer(spender.signer.clone())]
-        .into_iter()
-        .chain(spender.tenants.iter().cloned().map(Account::Tenant))
+/// Who is charged for a transaction of this cost, and how much of it.
+fn accounts(spender: &Spender, cost: Amount) -> impl Iterator<Item = (Account, Amount)> + '_ {
+    let whole = [Account::Network, Account::Signer(spender.signer.clone())].map(|account| (account, cost));
+    let parts = spender
+        .tenants
+        .iter()
+        .map(move |(tenant, steps)| (Account::Tenant(tenant.clone()), spender.part(cost, *steps)));
+    whole.into_iter().chain(parts)
 }
 
 #[cfg(test)]
@@ -320,10 +368,27 @@ mod tests {
     }
 
     fn spender(signer: &str, tenants: &[&str]) -> Spender {
-        Spender {
-            signer: signer.into(),
-            tenants: tenants.iter().map(|tenant| (*tenant).to_owned()).collect(),
-        }
+        Spender::new(signer, tenants.iter().map(|tenant| Some((*tenant).to_owned())))
+    }
+
+    #[test]
+    fn t107_a_shared_transaction_is_charged_to_each_tenant_by_its_steps() {
+        let all = budget(None, None, &[("shop", 100), ("cafe", 100)]);
+        let tenants = [Some("shop"), Some("shop"), Some("cafe"), None].map(|one| one.map(str::to_owned));
+        let of = Spender::new("0xa", tenants);
+        assert!(all.take(TODAY, units(10), &of).is_ok());
+        let sum = |account: Account| all.of_day(TODAY).sum(&account);
+        assert_eq!(sum(Account::Tenant("shop".into())), units(5));
+        assert_eq!(sum(Account::Tenant("cafe".into())), units(3), "rounded up");
+        assert_eq!(sum(Account::Signer("0xa".into())), units(10));
+        assert!(all.fits(TODAY, units(190), &of));
+        assert!(!all.fits(TODAY, units(191), &of), "shop has 95 left");
+        all.give_back(TODAY, units(10), &of);
+        assert_eq!(sum(Account::Tenant("cafe".into())), units(0));
+        // No product overflows.
+        let most = Amount::MAX;
+        assert_eq!(of.part(most, 4), most);
+        assert!(of.part(most, 2) > Amount(most.0 / Amount::from(2_u64).0));
     }
 
     #[test]

@@ -85,6 +85,7 @@ pub(crate) fn settings() -> NetworkSettings {
         follow_blocks: false,
         stuck_after_ms: 1_000,
         max_in_flight: 1,
+        max_batch: 1,
         lane_queue: 1,
         max_cost: Amount::MAX,
         max_cost_per_day: None,

@@ -1,6 +1,6 @@
 //! How slots close: after a final decision, or because a transaction that is not ours used them.
 
-use crate::decide::steps::skipped_after;
+use crate::decide::steps::{revived, skipped_after};
 use crate::endings::Endings;
 use crate::state::lane::LaneCommand;
 use crate::state::network::NetworkRun;
@@ -21,6 +21,11 @@ impl Endings {
         let mut deciding = Vec::new();
         for settlement in &settlements {
             deciding.push(settlement.deciding.lock().await);
+        }
+        if slot.undecided().contains(&true) {
+            // The decision was undone for some of its steps and not for all: it is made again.
+            slot.lock().reopen();
+            return;
         }
         let mut events = vec![closed(slot, by)];
         events.extend(slot.fee_to_record());
@@ -88,8 +93,14 @@ impl Endings {
             match step.of(&row.steps).map(|row| &row.state) {
                 Some(StepState::InSlot { .. }) => {}
                 Some(StepState::Done { .. } | StepState::Failed { .. } | StepState::Skipped) => {
-                    events.push(Event::StepFinal { settlement: id, step });
-                    continue;
+                    if guard_of(index) != GuardState::Unchanged || !changed_guard(&row, step) {
+                        events.push(Event::StepFinal { settlement: id, step });
+                        continue;
+                    }
+                    // It was decided because of a change of its guard, which is gone: with others in its slot undecided, no
+                    // poll has followed that block.
+                    events.push(Event::Reorged { settlement: id, step });
+                    events.extend(revived(settlement.plan().map(|plan| &**plan), &row, step));
                 }
                 Some(StepState::Waiting | StepState::Unexplained { .. }) | None => continue,
             }
@@ -217,6 +228,18 @@ impl Endings {
             },
         ]
     }
+}
+
+/// Whether what decided a step changed its guard: its own effect, or a foreign transaction.
+fn changed_guard(row: &journal::SettlementRow, step: StepIndex) -> bool {
+    step.of(&row.steps).is_some_and(|row| match row.state {
+        StepState::Done { .. } => true,
+        StepState::Failed { .. } => row.ground.as_ref().is_some_and(|ground| ground.foreign.is_some()),
+        StepState::Waiting
+        | StepState::InSlot { .. }
+        | StepState::Skipped
+        | StepState::Unexplained { .. } => false,
+    })
 }
 
 fn closed(slot: &OpenSlot, by: &str) -> Event {

@@ -239,6 +239,7 @@ pub(super) fn no_transaction(
         foreign: Vec::new(),
         guard,
         block_logs: Vec::new(),
+        shared: false,
     }
 }
 

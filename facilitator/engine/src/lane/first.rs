@@ -31,7 +31,7 @@ impl LaneTask {
         let steps = std::slice::from_ref(step);
         let mut tried = 0;
         loop {
-            if turn == Turn::First && settlement.lock().phase == Phase::Gone {
+            if turn.is_first() && settlement.lock().phase == Phase::Gone {
                 return Err(Stop::Withdrawn);
             }
             let built = match self
@@ -53,7 +53,7 @@ impl LaneTask {
             match built {
                 Ok((_, built)) if built.would_fail.is_some() => {
                     tracing::warn!(network = %self.lane.network, settlement = settlement.id, lost = slot.lost,
-                        why = built.would_fail, "a step lost its slot, and its call would fail now");
+                        why = built.would_fail, "a step is not sent, because its call would fail now");
                     return Err(Stop::WouldFail);
                 }
                 Ok((_, built)) if built.left_out.contains(&0) => {
@@ -83,8 +83,8 @@ impl LaneTask {
         }
     }
 
-    pub(crate) fn check_cost(&self, step: &Step, built: &Built) -> Result<(), Stop> {
-        let limit = self.cost_limit(step);
+    pub(crate) fn check_cost(&self, steps: &[Step], built: &Built) -> Result<(), Stop> {
+        let limit = self.cost_limit_of_all(steps);
         if built.max_cost > limit {
             tracing::warn!(network = %self.lane.network, cost = %built.max_cost, %limit,
                 "a settlement was not started: its transaction could cost more than is allowed; raise the network's max_cost, \
@@ -113,6 +113,14 @@ impl LaneTask {
         let of_network = self.run.network.settings.max_cost;
         step.max_cost
             .map_or(of_network, |of_step| of_step.min(of_network))
+    }
+
+    /// What a transaction of these steps may cost: each of them may cost as much as if it went alone.
+    pub(crate) fn cost_limit_of_all(&self, steps: &[Step]) -> Amount {
+        let limits = steps.iter().map(|step| self.cost_limit(step));
+        limits.fold(Amount::ZERO, |all, one| {
+            all.checked_add(one).unwrap_or(Amount::MAX)
+        })
     }
 
     pub(crate) fn attempt_row(
@@ -150,12 +158,8 @@ impl LaneTask {
 
     /// Who is charged for a transaction of these settlements.
     pub(crate) fn spender<'a>(&self, settlements: impl Iterator<Item = &'a Arc<Settlement>>) -> Spender {
-        Spender {
-            signer: self.lane.signer.clone(),
-            tenants: settlements
-                .filter_map(|settlement| settlement.lock().row.tenant.clone())
-                .collect(),
-        }
+        let tenants = settlements.map(|settlement| settlement.lock().row.tenant.clone());
+        Spender::new(&self.lane.signer, tenants)
     }
 }
 

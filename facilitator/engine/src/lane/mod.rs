@@ -20,6 +20,7 @@ mod reconcile;
 mod recover;
 mod replace;
 mod send;
+mod shared;
 mod steps;
 
 use std::sync::Arc;
@@ -60,7 +61,9 @@ struct LaneTask {
     /// Locked while a settlement's first transaction is recorded.
     recording: Arc<Mutex<()>>,
     /// What it has taken from its queue and not finished.
-    at_work: Option<Work>,
+    at_work: Vec<Work>,
+    /// Taken from the queue too: it can't share a transaction with what was taken before it, and is next.
+    set_aside: Option<Work>,
 }
 
 impl Lanes {
@@ -103,7 +106,8 @@ impl Lanes {
             in_flight,
             sender,
             recording: end.recording,
-            at_work: None,
+            at_work: Vec::new(),
+            set_aside: None,
         };
         let requested = end.requested;
         self.runtime.spawn(async move {
@@ -147,9 +151,11 @@ impl LaneTask {
             () = self.run(&mut work, commands, waiting, room) => return,
         }
         work.close();
-        let begun = self.at_work.take();
+        let begun = std::mem::take(&mut self.at_work);
+        let next = self.set_aside.take();
         for work in begun
             .into_iter()
+            .chain(next)
             .chain(std::iter::from_fn(|| work.try_recv().ok()))
         {
             self.dismiss(&work.settlement);
@@ -191,12 +197,11 @@ impl LaneTask {
                     Some(command) => self.run_command_safely(command).await,
                     None => return,
                 },
-                next = work.recv(), if has_room => match next {
+                next = self.next_works(work, &waiting), if has_room => match next {
                     Some(next) => {
-                        waiting.leave(next.payer.as_deref());
-                        self.at_work = Some(next.clone());
+                        self.at_work.clone_from(&next);
                         self.first_safely(next).await;
-                        self.at_work = None;
+                        self.at_work.clear();
                     }
                     None => return,
                 },

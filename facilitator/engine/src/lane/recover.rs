@@ -15,7 +15,8 @@ const WORK: &str = "a signer's lane";
 /// What a lane is doing.
 #[derive(Debug, Clone)]
 pub(crate) enum Doing {
-    First(Work),
+    /// These settlements' first steps, most of which are not recorded.
+    First(Vec<Work>),
     Later(Work),
     Slot(SlotKey),
     /// Reading the chain's sequence.
@@ -50,20 +51,18 @@ impl LaneTask {
         }
     }
 
-    /// Starts a settlement, and recovers if that panics.
-    pub(crate) async fn first_safely(&mut self, work: Work) {
-        // One that another node has recorded continues like a later step.
-        let is_recorded = work.settlement.lock().phase == Phase::Committed;
-        let doing = if is_recorded {
-            Doing::Later(work.clone())
-        } else {
-            Doing::First(work.clone())
+    /// Starts settlements, and recovers if that panics.
+    pub(crate) async fn first_safely(&mut self, works: Vec<Work>) {
+        // One that another node has recorded continues like a later step, and shares no transaction.
+        let doing = match works.as_slice() {
+            [work] if work.settlement.lock().phase == Phase::Committed => Doing::Later(work.clone()),
+            _ => Doing::First(works.clone()),
         };
         let engine = Arc::clone(&self.lanes);
         let network = self.lane.network.clone();
         if engine
             .runtime
-            .survives(&network, WORK, self.first(work))
+            .survives(&network, WORK, self.first_of_many(works))
             .await
             .is_none()
         {
@@ -111,10 +110,14 @@ impl LaneTask {
     }
 
     async fn try_recover(&mut self, doing: &Doing) -> Result<(), JournalError> {
-        let recorded = match doing {
-            Doing::First(work) => self.lanes.endings.recover_first_commit(&work.settlement).await?,
-            Doing::Later(_) | Doing::Slot(_) | Doing::Reading => true,
+        let mut recorded = Vec::new();
+        let begun = match doing {
+            Doing::First(works) => works.as_slice(),
+            Doing::Later(_) | Doing::Slot(_) | Doing::Reading => &[],
         };
+        for work in begun {
+            recorded.push(self.lanes.endings.recover_first_commit(&work.settlement).await?);
+        }
         self.take_up_slots().await?;
         let lane = &self.lane;
         let next = self
@@ -127,8 +130,15 @@ impl LaneTask {
             self.next_sequence = self.next_sequence.max(next.unwrap_or(0));
         }
         match doing {
-            Doing::First(work) if recorded => self.lanes.endings.revive(&work.settlement).await,
-            Doing::First(work) => self.lanes.runtime.claims.forget(&work.settlement),
+            Doing::First(works) => {
+                for (work, is_recorded) in works.iter().zip(recorded) {
+                    if is_recorded {
+                        self.lanes.endings.revive(&work.settlement).await;
+                    } else {
+                        self.lanes.runtime.claims.forget(&work.settlement);
+                    }
+                }
+            }
             Doing::Later(work) => {
                 self.lanes.endings.revive(&work.settlement).await;
                 self.try_later(Arc::clone(&work.settlement), work.step);

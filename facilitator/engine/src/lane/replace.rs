@@ -32,11 +32,7 @@ impl LaneTask {
         // A slot that has landed is no gap, although a lagging node may report one.
         let unused = |sequence: &u64| self.run.slot(&(self.lane.signer.clone(), *sequence)).is_none();
         for sequence in (state.next_sequence..first_open).filter(unused).take(MOST_GAPS) {
-            let place = Slot {
-                lane: self.lane.clone(),
-                sequence,
-                lost: 0,
-            };
+            let place = Slot::new(self.lane.clone(), sequence);
             let Ok(bid) = self
                 .lanes
                 .runtime
@@ -114,9 +110,8 @@ impl LaneTask {
 
     async fn replace(&self, slot: &Arc<OpenSlot>, newest: &AttemptRow, kind: AttemptKind) {
         let place = Slot {
-            lane: self.lane.clone(),
-            sequence: slot.sequence,
-            lost: 0,
+            replaces: true,
+            ..Slot::new(self.lane.clone(), slot.sequence)
         };
         let previous = bid_of(newest);
         let bid = match self
@@ -150,11 +145,14 @@ impl LaneTask {
             Ok(built) => built,
             Err(fault) => return self.send_again(slot, &fault.message),
         };
+        if !built.left_out.is_empty() {
+            return self.send_again(slot, "the driver left steps out of the replacement");
+        }
         let limit = match kind {
-            AttemptKind::Fill => Some(self.run.network.settings.max_cost),
-            AttemptKind::Steps => steps.iter().map(|step| self.cost_limit(step)).min(),
+            AttemptKind::Fill => self.run.network.settings.max_cost,
+            AttemptKind::Steps => self.cost_limit_of_all(&steps),
         };
-        if limit.is_some_and(|limit| built.max_cost > limit) {
+        if built.max_cost > limit {
             return self.too_expensive(slot, kind);
         }
         slot.lock().bids.record_affordable();

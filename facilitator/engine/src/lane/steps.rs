@@ -41,27 +41,41 @@ fn stop_of(why: NotBegun) -> Stop {
 pub(super) enum Turn {
     /// The settlement is not recorded: it is given up if the step gets no slot.
     First,
+    /// The same, and the call is simulated again: it would have failed in a transaction with others.
+    FirstSimulated,
     /// The settlement is recorded: pause, budget and funds do not stop the step.
     Later,
 }
 
+impl Turn {
+    pub(super) fn is_first(self) -> bool {
+        match self {
+            Self::First | Self::FirstSimulated => true,
+            Self::Later => false,
+        }
+    }
+}
+
 impl LaneTask {
     /// Runs a settlement's first step: commits the settlement with its first attempt, or replies to its callers.
-    pub(super) async fn first(&mut self, work: Work) {
+    pub(super) async fn first(&mut self, work: Work, turn: Turn) {
         if work.settlement.lock().phase == Phase::Committed {
             // Another node has recorded it for this lane.
             return self.later(work).await;
         }
         let Work { settlement, step, .. } = work;
-        match self.bring_into_slot(&settlement, step, Turn::First).await {
+        match self.bring_into_slot(&settlement, step, turn).await {
             Ok(()) => return,
             Err(Stop::Withdrawn) => settlement.give_up(|_| unavailable("withdrawn")),
             Err(Stop::Refused(refusal)) => refuse(&settlement, &refusal),
             Err(Stop::Unavailable(message)) => settlement.give_up(|_| unavailable(message)),
-            // The first step of an unrecorded settlement has lost no slot.
-            Err(Stop::WouldFail | Stop::LostSlots) => {
-                settlement.give_up(|_| unavailable("it could not be started; try again"));
+            // Nothing was sent. Its next check says why it would fail.
+            Err(Stop::WouldFail) => {
+                settlement
+                    .give_up(|_| unavailable("the payment would fail now; nothing was sent, try again"));
             }
+            // The first step of an unrecorded settlement has lost no slot.
+            Err(Stop::LostSlots) => settlement.give_up(|_| unavailable("it could not be started; try again")),
             Err(Stop::Paused) => settlement.give_up(|_| paused()),
             Err(Stop::Commit(CommitError::ClaimTaken) | Stop::Taken) => {
                 // Forgotten first, or the query would find this settlement itself.
@@ -170,7 +184,7 @@ impl LaneTask {
         if self.run.is_on_wrong_chain() || self.jump.is_some() {
             return Err(Stop::Unavailable("this network is not ready; try again"));
         }
-        let is_first = turn == Turn::First;
+        let is_first = turn.is_first();
         if is_first
             && planned
                 .expires_at_s
@@ -184,16 +198,16 @@ impl LaneTask {
             self.lanes.runtime.journal.new_id()
         };
         let (lost, first_height) = match turn {
-            Turn::First => (0, u64::MAX),
+            Turn::First | Turn::FirstSimulated => (0, u64::MAX),
             Turn::Later => self.earlier_slots(settlement, step).await?,
         };
         let slot = Slot {
-            lane: self.lane.clone(),
-            sequence,
             lost,
+            simulate: turn == Turn::FirstSimulated,
+            ..Slot::new(self.lane.clone(), sequence)
         };
         let (bid, built) = self.quote_and_build(settlement, &slot, &planned, turn).await?;
-        self.check_cost(&planned, &built)?;
+        self.check_cost(std::slice::from_ref(&planned), &built)?;
         if is_first {
             self.check_funds(&built)?;
         }
@@ -293,7 +307,7 @@ impl LaneTask {
     }
 
     /// Records in memory that a step is in a slot.
-    fn in_slot(&self, settlement: &Settlement, step: StepIndex, attempt: &AttemptRow) {
+    pub(super) fn in_slot(&self, settlement: &Settlement, step: StepIndex, attempt: &AttemptRow) {
         let mut state = settlement.lock();
         state.phase = Phase::Committed;
         state.row.handed_over = false;

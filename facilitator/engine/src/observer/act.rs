@@ -8,9 +8,10 @@ use crate::state::network::NetworkRun;
 use crate::state::settlement::Settlement;
 use crate::state::slot::{OpenSlot, Reads, SlotDecision, SlotState};
 use crate::verdict::{Verdict, VerdictInput, View, verdict};
-use journal::{Event, StepState};
+use journal::{Event, Ground, StepState};
 use sdk_plugin::StepIndex;
-use sdk_plugin::chain::{Evidence, GuardState, Observation, Shown};
+use sdk_plugin::chain::{Evidence, ForeignTx, GuardState, LogEntry, Observation, Shown};
+use sdk_plugin::scheme::EvidenceWanted;
 use std::sync::Arc;
 use tokio::time::Instant;
 
@@ -156,46 +157,47 @@ impl Observer {
             attempt.map(|attempt| attempt.tx_id.clone()).unwrap_or_default()
         };
         let (mut all, mut unproven) = (true, false);
+        let wanted = slot.evidence();
+        let is_shared = slot.is_shared();
         for (index, (settlement, step)) in slot.covers.iter().enumerate() {
             let row = step.of(&settlement.lock().row.steps).cloned();
             let Some(row) = row else { continue };
             if !matches!(row.state, StepState::InSlot { .. }) {
                 // Decided before: on this ground, or on one that is gone. A restart or a batch can hide that.
-                if !row
-                    .ground
-                    .as_ref()
-                    .is_some_and(|ground| view.decided.is_ground(ground))
-                {
+                let stands = |ground: &Ground| {
+                    let is_success = matches!(view.shown, Shown::Landed { .. });
+                    view.decided.includes(ground) && !(is_success && ground.reverted)
+                };
+                if !row.ground.as_ref().is_some_and(stands) {
                     self.reorged_step(slot, settlement, *step).await;
                     all = false;
                 }
                 continue;
             }
             let observation = &view.observation;
+            let wanted = wanted.get(index);
             let evidence = Evidence {
                 step: *step,
                 shown: view.shown.clone(),
                 tx_id: tx_id.clone(),
                 head_height: observation.head_height,
-                logs: observation.logs.clone(),
+                logs: own_logs(&observation.logs, wanted, is_shared),
                 deltas: observation.deltas.clone(),
                 reads: view.reads(),
-                foreign: view.foreign.clone(),
+                foreign: own_foreign(&view.foreign, wanted, is_shared),
                 guard: view.guards.get(index).copied().unwrap_or_default(),
                 block_logs: observation.block_logs.clone(),
+                shared: is_shared,
             };
-            let wants_guard = slot
-                .evidence()
-                .get(index)
-                .is_some_and(|wanted| wanted.guard.is_some());
-            let has_guard = !wants_guard || evidence.guard != GuardState::Absent;
+            let wants_guard = wanted.is_some_and(|wanted| wanted.guard.is_some());
+            let may_fail = view.may_fail(wants_guard, evidence.guard);
             let basis = Some(Basis {
                 decided: &view.decided,
                 began,
             });
             let judged = self
                 .outcomes
-                .judge_step(settlement, &evidence, basis, view.may_fail(has_guard))
+                .judge_step(settlement, &evidence, basis, may_fail)
                 .await;
             all &= judged == Judged::Decided;
             unproven |= judged == Judged::Unproven;
@@ -261,6 +263,30 @@ impl Observer {
         self.outcomes.refresh_locked(settlement).await;
         committed.is_ok()
     }
+}
+
+/// The logs of a transaction that a step wants to see. A transaction of several steps is read with what all of them want,
+/// and the logs of one prove nothing about another.
+fn own_logs(logs: &[LogEntry], wanted: Option<&EvidenceWanted>, is_shared: bool) -> Vec<LogEntry> {
+    let is_own = |log: &&LogEntry| {
+        !is_shared || wanted.is_some_and(|wanted| wanted.logs.iter().any(|filter| log.matches(filter)))
+    };
+    logs.iter().filter(is_own).cloned().collect()
+}
+
+/// The foreign transactions that a step searches, with the logs that it wants to see.
+fn own_foreign(found: &[ForeignTx], wanted: Option<&EvidenceWanted>, is_shared: bool) -> Vec<ForeignTx> {
+    let is_own = |tx: &&ForeignTx| {
+        let searches = |log: &LogEntry| {
+            wanted.is_some_and(|wanted| wanted.foreign.iter().any(|filter| log.matches(filter)))
+        };
+        !is_shared || tx.logs.iter().any(searches)
+    };
+    let of_step = |tx: &ForeignTx| ForeignTx {
+        logs: own_logs(&tx.logs, wanted, is_shared),
+        ..tx.clone()
+    };
+    found.iter().filter(is_own).map(of_step).collect()
 }
 
 /// Polls in a row that showed another block in place of the one that decided.

@@ -72,7 +72,8 @@ impl Runtime {
             match run.budget.take(now_ms, cost, spender) {
                 Ok(()) => return Ok(()),
                 Err(refused) if !self.ownership.is_shared() => return Err(NotTaken::Over(refused)),
-                Err(refused) => over = Some(refused),
+                // The first one tells whether it is news.
+                Err(refused) => over = over.or(Some(refused)),
             }
         }
         match over {

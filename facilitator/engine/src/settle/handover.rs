@@ -106,10 +106,7 @@ impl Settling {
         }
         // The most that its transaction may cost: what it will cost is not known here.
         let (now_ms, cost) = (self.runtime.clock.now_ms(), run.network.settings.max_cost);
-        let spender = Spender {
-            signer: lane.signer.clone(),
-            tenants: settlement.lock().row.tenant.clone().into_iter().collect(),
-        };
+        let spender = Spender::new(&lane.signer, [settlement.lock().row.tenant.clone()]);
         match self.runtime.take_budget(run, now_ms, cost, &spender).await {
             Ok(()) => {}
             Err(NotTaken::Over(over)) => {

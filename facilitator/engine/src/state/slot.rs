@@ -26,7 +26,7 @@ use sdk_plugin::chain::{Anchor, Bid, BlockRef, Lane, Observation, Shown};
 use sdk_plugin::scheme::EvidenceWanted;
 use tokio::time::Instant;
 
-use journal::{AttemptKind, AttemptRow, Ground, Journaled, SlotRow};
+use journal::{AttemptKind, AttemptRow, Ground, Journaled, SlotRow, StepState};
 
 /// When no second node has answered for this long, one node decides where two should, with an alarm.
 pub(crate) const ONE_NODE_DECIDES_AFTER: Duration = Duration::from_secs(600);
@@ -153,16 +153,16 @@ impl OpenSlot {
         state.decision.is_none() && state.anchor.is_none() && !state.last_poll.is_lapsed()
     }
 
-    /// When the earliest of its undecided steps expires, seconds since the epoch.
+    /// When the last of its steps expires, seconds since the epoch; `None`: one of them does not. In a shared transaction
+    /// a step that has expired leaves the others their effect.
     #[must_use]
     pub fn expires_at_s(&self) -> Option<u64> {
-        self.covers
-            .iter()
-            .filter_map(|(settlement, step)| {
-                let plan = settlement.plan()?;
-                step.of(&plan.steps)?.expires_at_s
-            })
-            .min()
+        let of = |(settlement, step): &(Arc<Settlement>, StepIndex)| {
+            let plan = settlement.plan()?;
+            step.of(&plan.steps)?.expires_at_s
+        };
+        let each: Option<Vec<u64>> = self.covers.iter().map(of).collect();
+        each?.into_iter().max()
     }
 
     /// What each of its steps was decided on, as the journal has it.
@@ -183,10 +183,13 @@ impl OpenSlot {
         }
     }
 
-    /// Restores the decision from the journal, when all its steps rest on the same block.
+    /// Restores the decision from the journal, when all its steps rest on the same block. A step of several may rest on a
+    /// foreign transaction before that.
     pub fn resume_decision(&self) {
         let grounds = self.grounds();
-        let Some(Some(first)) = grounds.first() else {
+        let is_own = |ground: &&Ground| ground.foreign.is_none();
+        let own = grounds.iter().flatten().find(is_own);
+        let Some(first) = own.or_else(|| grounds.iter().flatten().next()) else {
             return;
         };
         let decided = Decided {
@@ -195,7 +198,7 @@ impl OpenSlot {
             height: first.height,
             foreign: first.foreign.clone(),
         };
-        let agree = |ground: &Option<Ground>| ground.as_ref().is_some_and(|ground| decided.is_ground(ground));
+        let agree = |ground: &Option<Ground>| ground.as_ref().is_some_and(|ground| decided.includes(ground));
         if grounds.iter().all(agree) {
             let mut state = self.lock();
             let known = state.decision.take();
@@ -221,6 +224,23 @@ impl OpenSlot {
             .iter()
             .map(|cover| of(cover).unwrap_or_default())
             .collect()
+    }
+
+    /// Whether it carries steps of several settlements.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        self.covers.len() > 1
+    }
+
+    /// Which of its steps are not decided, in their order.
+    #[must_use]
+    pub fn undecided(&self) -> Vec<bool> {
+        let is_undecided = |(settlement, step): &(Arc<Settlement>, StepIndex)| {
+            let state = settlement.lock();
+            let row = step.of(&state.row.steps);
+            row.is_some_and(|row| matches!(row.state, StepState::InSlot { .. }))
+        };
+        self.covers.iter().map(is_undecided).collect()
     }
 
     /// Its settlements, each once, in the same order for all callers, so that several of them can be locked.

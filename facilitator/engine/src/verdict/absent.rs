@@ -74,13 +74,15 @@ pub(super) fn reverted(
     if guards.contains(&GuardState::Unread) {
         return Verdict::ReadGuards;
     }
-    let needs_search = guards.contains(&GuardState::Changed)
-        || (guards.contains(&GuardState::Absent) && input.slot.wants_foreign());
-    if !needs_search {
-        return judge(observation.clone(), shown, decided, guards, Vec::new());
-    }
     let finality = input.settings.finality;
     let is_final = matches!(&observation.state, TxState::Reverted { depth, .. } if *depth >= finality);
+    if !needs_search(input, &guards) || (input.slot.is_shared() && !is_final) {
+        // In a shared slot a step whose guard was changed stays open meanwhile: the search for it begins when the slot closes.
+        return judge(observation.clone(), shown, decided, guards, Vec::new());
+    }
+    if input.slot.is_shared() {
+        return Verdict::Used;
+    }
     match explanation(input) {
         Explanation::NotSearched => Verdict::SearchForeign,
         Explanation::Unripe => Verdict::Wait,
@@ -118,15 +120,15 @@ pub(super) fn used(input: &VerdictInput<'_>, why: &str) -> Verdict {
     }
     let is_final = depth >= input.settings.finality;
     let or_used = if is_final { Verdict::Used } else { Verdict::Wait };
-    let needs_search = guards.contains(&GuardState::Changed)
-        || (guards.contains(&GuardState::Absent) && input.slot.wants_foreign());
-    if !needs_search {
+    if !needs_search(input, guards) || (input.slot.is_shared() && is_final) {
         return or_used;
     }
     match explanation(input) {
         Explanation::NotSearched => Verdict::SearchForeign,
         Explanation::Unripe => Verdict::Wait,
         Explanation::Ours(view) => Verdict::Judge(view),
+        // What foreign transactions mean for each step of several is decided once the slot is closed.
+        Explanation::Foreign(..) if input.slot.is_shared() => Verdict::Wait,
         Explanation::Foreign(..) if is_final && explains_nothing(input) => Verdict::Used,
         Explanation::Foreign(foreign, at) => {
             let Some(observation) = input.seen.last() else {
@@ -141,6 +143,20 @@ pub(super) fn used(input: &VerdictInput<'_>, why: &str) -> Verdict {
         }
         Explanation::None => or_used,
     }
+}
+
+/// Whether the guard of an undecided step was changed, or a step without a guard may be paid by others.
+fn needs_search(input: &VerdictInput<'_>, guards: &[GuardState]) -> bool {
+    let undecided = input.slot.undecided();
+    let mut open = guards
+        .iter()
+        .enumerate()
+        .filter(|(index, _)| undecided.get(*index).copied().unwrap_or(true));
+    open.any(|(_, guard)| match guard {
+        GuardState::Changed => true,
+        GuardState::Absent => input.slot.wants_foreign(),
+        GuardState::Unchanged | GuardState::Unread => false,
+    })
 }
 
 pub(super) fn new_anchor(input: &VerdictInput<'_>) -> Verdict {

@@ -1,11 +1,11 @@
 //! Verdicts on a slot whose transaction a block shows, or showed when it was decided.
 
 use super::absent::{Explanation, expired, explanation, new_anchor, was_searched};
-use super::{Source, Verdict, VerdictInput, View, judge};
+use super::{Source, Verdict, VerdictInput, View, foreign_of, judge};
 use crate::decide::steps::Decided;
-use crate::state::slot::SlotDecision;
+use crate::state::slot::{Search, SlotDecision};
 use journal::{AttemptKind, GroundAt};
-use sdk_plugin::chain::{BlockStands, GuardState, Observation, Shown, TxState};
+use sdk_plugin::chain::{BlockStands, ForeignTx, GuardState, Observation, Shown, TxState};
 use tokio::time::Instant;
 
 /// No node prunes receipts or logs of this many newest blocks.
@@ -26,6 +26,9 @@ pub(super) fn succeeded(
     if !input.state.reads.search.is_on() || !guards.contains(&GuardState::Changed) {
         return judge(observation, shown, decided, guards, Vec::new());
     }
+    if input.slot.is_shared() {
+        return succeeded_for_some(input, observation, shown, decided, guards);
+    }
     match explanation(input) {
         Explanation::Ours(view) if observation.logs.is_empty() => Verdict::Judge(view),
         Explanation::Foreign(foreign, _) => judge(observation, shown, decided, guards, foreign),
@@ -45,6 +48,31 @@ pub(super) fn succeeded(
             judge(observation, shown, decided, guards, Vec::new())
         }
     }
+}
+
+/// A transaction of several steps landed, and not each of them is shown to have had its effect: foreign transactions may
+/// have used up what a step needed. If no search shows them, the slot closes when it is final, and the search continues.
+fn succeeded_for_some(
+    input: &VerdictInput<'_>,
+    observation: Observation,
+    shown: Shown,
+    decided: Decided,
+    guards: Vec<GuardState>,
+) -> Verdict {
+    let finality = input.settings.finality;
+    let is_final = matches!(&observation.state, TxState::Landed { depth, .. } if *depth >= finality);
+    let found: Vec<ForeignTx> = input.seen.last().map_or_else(Vec::new, |newest| {
+        let others = newest.foreign.iter().filter(|tx| {
+            tx.depth >= input.settings.confirmations && input.state.carrier(&tx.tx_id).is_none()
+        });
+        others.cloned().collect()
+    });
+    let explains_nothing = found.is_empty() || input.state.reads.search == Search::ExplainsNothing;
+    if is_final && was_searched(input) && explains_nothing {
+        return Verdict::Used;
+    }
+    let foreign = foreign_of(&found, input.state.since_height());
+    judge(observation, shown, decided, guards, foreign)
 }
 
 pub(super) fn is_young(input: &VerdictInput<'_>, height: u64) -> bool {

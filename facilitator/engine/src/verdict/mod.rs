@@ -83,12 +83,13 @@ pub enum Source {
 }
 
 impl View {
-    /// Whether a scheme that reads this may say that the step failed. `has_guard`: its guard was read, or it has none.
-    pub fn may_fail(&self, has_guard: bool) -> bool {
+    /// Whether a scheme that reads this may say that the step failed. `wants_guard`: it has a guard.
+    pub fn may_fail(&self, wants_guard: bool, guard: GuardState) -> bool {
         match self.source {
-            Source::Receipt => has_guard,
+            Source::Receipt => !wants_guard || guard != GuardState::Absent,
             Source::ReceiptAndLogs => true,
-            Source::Logs => false,
+            // The guard is read where the slot is used.
+            Source::Logs => wants_guard && guard == GuardState::Unchanged,
         }
     }
 

@@ -28,7 +28,8 @@ pub async fn t107_what_was_spent_is_counted_by_signer_and_tenants_each_place_onc
     journal.commit(vec![prepared(200, 1, 5)]).await.unwrap();
     let row = |tenants: &[&str], amount: u64| SpentRow {
         signer: "0xa".into(),
-        tenants: tenants.iter().map(|tenant| (*tenant).to_owned()).collect(),
+        tenants: tenants.iter().map(|tenant| ((*tenant).to_owned(), 1)).collect(),
+        steps: 1,
         amount: Amount::from(amount),
     };
     let all = vec![row(&[], 7), row(&["cafe"], 7), row(&["shop"], 14)];

@@ -1,6 +1,6 @@
 //! What transactions cost.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use sdk_plugin::Amount;
 use serde::{Deserialize, Serialize};
@@ -58,13 +58,15 @@ fn is_one(number: &u64) -> bool {
     *number == 1
 }
 
-/// What transactions of one signer can cost together, on behalf of the same tenants.
+/// What transactions of one signer can cost together, with the same number of settlements of the same tenants in each.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SpentRow {
     /// The signer's address.
     pub signer: String,
-    /// Tenants whose settlements they carry.
-    pub tenants: BTreeSet<String>,
+    /// How many settlements of each tenant such a transaction carries.
+    pub tenants: BTreeMap<String, u64>,
+    /// How many settlements such a transaction carries.
+    pub steps: u64,
     /// Native atomic units.
     pub amount: Amount,
 }

@@ -99,6 +99,7 @@ mod tests {
             nonce: 0,
             max_fee: 40,
             op: Some(op),
+            more: Vec::new(),
             salt: 0,
             good_until: Some(good_until),
         };

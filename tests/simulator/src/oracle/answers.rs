@@ -81,7 +81,7 @@ pub(super) fn check(facts: &Facts<'_>, record: &Record<'_>, verdict: &mut Verdic
             }
             Some(_) => {
                 let landed = own.iter().any(|attempt| is_paid(chain, attempt, exchange));
-                if landed && !excused(chain, &own, exchange) {
+                if landed && !excused(chain, record, &own, exchange) {
                     verdict.false_answers.push(what("failed, and it landed"));
                 }
                 if own
@@ -116,16 +116,15 @@ pub(super) fn check(facts: &Facts<'_>, record: &Record<'_>, verdict: &mut Verdic
 /// Signed for this payment. Its commit took longer than callers are kept, and was refused in the end: that it may land
 /// was true when it was answered, and the next request begins anew.
 fn is_signed_for(record: &Record<'_>, request: &SettleRequest, tx_id: &str) -> bool {
-    match record.signed.get(tx_id).and_then(|tx| tx.op.as_ref()) {
-        Some(
-            Op::Transfer { from, nonce, .. }
-            | Op::Pay { from, nonce, .. }
-            | Op::Lock { from, nonce, .. }
-            | Op::Capture { from, nonce, .. }
-            | Op::Note { from, nonce, .. },
-        ) => *from == request.payload.from && *nonce == request.payload.nonce,
+    let is_for = |op: &Op| match op {
+        Op::Transfer { from, nonce, .. }
+        | Op::Pay { from, nonce, .. }
+        | Op::Lock { from, nonce, .. }
+        | Op::Capture { from, nonce, .. }
+        | Op::Note { from, nonce, .. } => *from == request.payload.from && *nonce == request.payload.nonce,
         _ => false,
-    }
+    };
+    record.signed.get(tx_id).is_some_and(|tx| tx.ops().any(is_for))
 }
 
 /// Whether an observation that began after the request could show the transaction in a block deep enough, with this very
@@ -234,10 +233,18 @@ fn may_land(
 /// A failure that rested on a confirmed block which a deeper reorganisation took away: what `confirmations` risks. The block
 /// had one of our attempts that failed, or a call of another sender that used the authorization up. A slot that was used by
 /// something else is no such ground: it counts only when it is final.
-fn excused(chain: &Chain, own: &[&AttemptRow], exchange: &Exchange) -> bool {
+fn excused(chain: &Chain, record: &Record<'_>, own: &[&AttemptRow], exchange: &Exchange) -> bool {
     let payload = &exchange.request.payload;
     let is_ground = |tx: &Included| {
-        let is_own = own.iter().any(|attempt| attempt.tx_id == tx.id) && tx.result.is_err();
+        let is_own = own.iter().any(|attempt| {
+            let mut positions = (0..attempt.covers.len()).filter(|at| !tx.has_done(*at));
+            attempt.tx_id == tx.id
+                && positions.any(|at| {
+                    let cover = attempt.covers.get(at);
+                    let row = cover.and_then(|(id, _)| record.settlements.get(id));
+                    row.is_some_and(|row| is_of(row, &exchange.request))
+                })
+        });
         let uses_up = tx.tx.op.as_ref().and_then(mark_of)
             == Some(Query::Used {
                 from: payload.from.clone(),

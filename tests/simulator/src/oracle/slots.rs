@@ -17,29 +17,31 @@ pub(super) fn twice(chain: &Chain, record: &Record<'_>, verdict: &mut Verdict) {
     let mut carried: BTreeMap<(u64, StepIndex), Vec<&str>> = BTreeMap::new();
     let mut paid: BTreeMap<(String, u64), u32> = BTreeMap::new();
     for tx in chain.canonical().iter().flat_map(|block| &block.txs) {
-        // One that reverted did nothing: the step may have its effect in another slot, and `moved` judges that slot.
         let attempt = record
             .attempts
             .iter()
-            .find(|a| a.tx_id == tx.id && a.kind == AttemptKind::Steps && tx.result.is_ok());
-        for place in attempt
+            .find(|a| a.tx_id == tx.id && a.kind == AttemptKind::Steps);
+        let covers = attempt
             .map(|attempt| attempt.covers.as_slice())
-            .unwrap_or_default()
-        {
-            carried.entry(*place).or_default().push(&tx.id);
+            .unwrap_or_default();
+        for (position, place) in covers.iter().enumerate() {
+            // One that failed did nothing: the step may have its effect in another slot, and `moved` judges that slot.
+            if tx.has_done(position) {
+                carried.entry(*place).or_default().push(&tx.id);
+            }
         }
-        let paying = match &tx.tx.op {
-            Some(
+        for (position, op) in tx.tx.ops().enumerate() {
+            let paying = match op {
                 Op::Transfer { from, nonce, .. }
                 | Op::Pay { from, nonce, .. }
-                | Op::Capture { from, nonce, .. },
-            ) => Some((from, nonce)),
-            _ => None,
-        };
-        // Others may take from the escrow too; that is not our doing.
-        let is_ours = !tx.tx.signer.is_empty() || !matches!(tx.tx.op, Some(Op::Capture { .. }));
-        if let (Ok(_), Some((from, nonce)), true) = (&tx.result, paying, is_ours) {
-            *paid.entry((from.clone(), *nonce)).or_default() += 1;
+                | Op::Capture { from, nonce, .. } => Some((from, nonce)),
+                _ => None,
+            };
+            // Others may take from the escrow too; that is not our doing.
+            let is_ours = !tx.tx.signer.is_empty() || !matches!(op, Op::Capture { .. });
+            if let (true, Some((from, nonce)), true) = (tx.has_done(position), paying, is_ours) {
+                *paid.entry((from.clone(), *nonce)).or_default() += 1;
+            }
         }
     }
     for ((settlement, step), txs) in carried.iter().filter(|(_, txs)| txs.len() > 1) {
@@ -74,7 +76,7 @@ pub(super) fn moved(chain: &Chain, terms: &Terms, record: &Record<'_>, verdict: 
     }
     for ((settlement, step), attempts) in by_step {
         let mut slots: Vec<(&str, u64)> = Vec::new();
-        let mut ids: Vec<&str> = Vec::new();
+        let mut ids: Vec<(&str, usize)> = Vec::new();
         for attempt in attempts.iter().filter_map(|at| record.attempts.get(*at)) {
             let slot = (attempt.lane.signer.as_str(), attempt.sequence);
             if !slots.contains(&slot) {
@@ -93,7 +95,10 @@ pub(super) fn moved(chain: &Chain, terms: &Terms, record: &Record<'_>, verdict: 
                     let below = usize::try_from(height).unwrap_or(usize::MAX);
                     let blocks = chain.canonical().iter().take(below.saturating_add(1));
                     let mut txs = blocks.flat_map(|block| &block.txs);
-                    txs.any(|tx| ids.contains(&tx.id.as_str()) && tx.result.is_ok())
+                    txs.any(|tx| {
+                        let mut own = ids.iter().filter(|(id, _)| *id == tx.id);
+                        own.any(|(_, position)| tx.has_done(*position))
+                    })
                 };
                 if !slots.is_empty() && last.is_some_and(|block| had_effect(block.height)) {
                     verdict.moved.push(format!("{what}, and its effect was final"));
@@ -105,18 +110,26 @@ pub(super) fn moved(chain: &Chain, terms: &Terms, record: &Record<'_>, verdict: 
                         .push(format!("{what}: it had {} before", slots.len() - 1));
                 }
             }
-            ids.push(&attempt.tx_id);
+            let place = (settlement, step);
+            let position = attempt.covers.iter().position(|covered| *covered == place);
+            ids.push((&attempt.tx_id, position.unwrap_or_default()));
         }
     }
 }
 
 pub(super) fn costs(chain: &Chain, terms: &Terms, record: &Record<'_>, verdict: &mut Verdict) {
-    let limit = sdk_plugin::Amount::from(terms.max_cost);
-    for attempt in record.attempts.iter().filter(|attempt| attempt.max_cost > limit) {
-        verdict.overspent.push(format!(
-            "a {:?} of {} may cost {}, and the limit is {limit}",
-            attempt.kind, attempt.sequence, attempt.max_cost
-        ));
+    for attempt in &record.attempts {
+        let steps = match attempt.kind {
+            AttemptKind::Steps => u64::try_from(attempt.covers.len()).unwrap_or(u64::MAX),
+            AttemptKind::Fill => 1,
+        };
+        let limit = sdk_plugin::Amount::from(terms.max_cost.saturating_mul(steps));
+        if attempt.max_cost > limit {
+            verdict.overspent.push(format!(
+                "a {:?} of {} may cost {}, and the limit is {limit}",
+                attempt.kind, attempt.sequence, attempt.max_cost
+            ));
+        }
     }
     for tx in chain.canonical().iter().flat_map(|block| &block.txs) {
         let Some(attempt) = record.attempts.iter().find(|attempt| attempt.tx_id == tx.id) else {

@@ -1,0 +1,257 @@
+//! First steps that wait at the same moment share one transaction, and one commit records all of them.
+//!
+//! None is delayed for that: a lane takes what has gathered in its queue while it was busy. Each payment is still claimed,
+//! judged, released and answered on its own. Whatever goes wrong before the commit costs a payment its company only: it
+//! goes alone then, as it would have without others.
+
+use super::LaneTask;
+use super::steps::Turn;
+use crate::decide::budget::Spender;
+use crate::runtime::first_commit::Home;
+use crate::state::lane::Work;
+use crate::state::lane_queue::Waiting;
+use crate::state::settlement::{Phase, Settlement};
+use journal::{AttemptKind, AttemptRow, Event, Journaled, NewAttempt, record_attempt};
+use sdk_plugin::StepIndex;
+use sdk_plugin::chain::{Bid, Built, Slot};
+use sdk_plugin::scheme::{LaneChoice, Step};
+use std::sync::Arc;
+use tokio::sync::mpsc;
+
+/// What of several steps goes alone.
+struct Alone {
+    /// Nothing was recorded of these.
+    works: Vec<Work>,
+    /// The driver left these out, because their calls would have failed.
+    left_out: Vec<Work>,
+}
+
+impl Alone {
+    fn all(works: Vec<Work>) -> Self {
+        Self {
+            works,
+            left_out: Vec::new(),
+        }
+    }
+}
+
+impl LaneTask {
+    /// The next first step, with those behind it in the queue that may share its transaction.
+    pub(super) async fn next_works(
+        &mut self,
+        queue: &mut mpsc::Receiver<Work>,
+        waiting: &Waiting,
+    ) -> Option<Vec<Work>> {
+        let first = match self.set_aside.take() {
+            Some(work) => work,
+            None => {
+                let work = queue.recv().await?;
+                waiting.leave(work.payer.as_deref());
+                work
+            }
+        };
+        let most = self.run.network.settings.max_batch;
+        let mut works = vec![first];
+        if !works.iter().all(|work| self.may_share(work)) {
+            return Some(works);
+        }
+        while works.len() < most {
+            let Ok(work) = queue.try_recv() else { break };
+            waiting.leave(work.payer.as_deref());
+            if !self.may_share(&work) {
+                self.set_aside = Some(work);
+                break;
+            }
+            works.push(work);
+        }
+        Some(works)
+    }
+
+    /// Whether a step may share a transaction with others.
+    fn may_share(&self, work: &Work) -> bool {
+        let is_new = work.settlement.lock().phase == Phase::Opening;
+        let is_paused = |settlement: &Settlement| {
+            let kind = settlement.kind.as_ref();
+            kind.is_some_and(|kind| self.lanes.runtime.is_paused(kind))
+        };
+        is_new
+            && self.lane.ordered
+            && work.step == StepIndex::FIRST
+            && !is_paused(&work.settlement)
+            && step_of(work).is_some_and(|step| {
+                let now_s = self.lanes.runtime.clock.now_s();
+                step.batchable
+                    && step.lane != LaneChoice::Foreign
+                    && step.expires_at_s.is_none_or(|at| now_s < at)
+            })
+    }
+
+    /// Runs the first steps of these settlements, together where that is possible.
+    pub(super) async fn first_of_many(&mut self, works: Vec<Work>) {
+        if works.len() < 2 {
+            return self.first_of_each(works, Turn::First).await;
+        }
+        let Alone { works, left_out } = self.share_slot(works).await;
+        for work in &works {
+            // Of a transaction that was not recorded.
+            work.settlement.lock().row.tx_id = None;
+        }
+        self.first_of_each(works, Turn::First).await;
+        // Alone, its call may work; or the simulation shows again that it would fail.
+        self.first_of_each(left_out, Turn::FirstSimulated).await;
+    }
+
+    async fn first_of_each(&mut self, works: Vec<Work>, turn: Turn) {
+        for work in works {
+            self.first(work, turn).await;
+        }
+    }
+
+    /// Records these steps in one slot, with one transaction. Returns those that go alone.
+    async fn share_slot(&mut self, works: Vec<Work>) -> Alone {
+        if self.run.is_on_wrong_chain() || self.jump.is_some() {
+            return Alone::all(works);
+        }
+        let slot = Slot::new(self.lane.clone(), self.next_sequence);
+        let steps: Vec<Step> = works.iter().filter_map(step_of).collect();
+        if steps.len() != works.len() {
+            return Alone::all(works);
+        }
+        let Some((bid, built)) = self.build_together(&slot, &steps).await else {
+            return Alone::all(works);
+        };
+        let is_left_out = |index: usize| {
+            built
+                .left_out
+                .iter()
+                .any(|out| usize::try_from(*out) == Ok(index))
+        };
+        let (mut kept, mut left_out, mut kept_steps) = (Vec::new(), Vec::new(), Vec::new());
+        for (index, (work, step)) in works.into_iter().zip(steps).enumerate() {
+            if is_left_out(index) {
+                left_out.push(work);
+            } else {
+                kept.push(work);
+                kept_steps.push(step);
+            }
+        }
+        let is_affordable = self.check_cost(&kept_steps, &built).is_ok() && self.check_funds(&built).is_ok();
+        if kept.is_empty() || !is_affordable {
+            return Alone {
+                works: kept,
+                left_out,
+            };
+        }
+        let covers = kept.iter().map(|work| (work.settlement.id, work.step)).collect();
+        let attempt = self.attempt_row(&slot, &bid, &built, AttemptKind::Steps, covers);
+        let Some(attempt) = self.record_together(&kept, attempt, built).await else {
+            return Alone {
+                works: kept,
+                left_out,
+            };
+        };
+        self.next_sequence = attempt.sequence.saturating_add(1);
+        for work in &kept {
+            self.in_slot(&work.settlement, work.step, &attempt);
+            work.settlement.changed.notify_waiters();
+        }
+        let labels = [("network", self.lane.network.as_str())];
+        let metrics = &self.lanes.runtime.metrics;
+        metrics.add("switchyard_batches_total", &labels, 1);
+        metrics.add(
+            "switchyard_batched_steps_total",
+            &labels,
+            u64::try_from(kept.len()).unwrap_or(u64::MAX),
+        );
+        let covers = kept
+            .iter()
+            .map(|work| (Arc::clone(&work.settlement), work.step))
+            .collect();
+        self.open_slot(attempt, covers);
+        for work in &kept {
+            self.lanes.outcomes.advance(&work.settlement);
+        }
+        Alone {
+            works: Vec::new(),
+            left_out,
+        }
+    }
+
+    /// One transaction of these steps; `None` where there is none now.
+    async fn build_together(&self, slot: &Slot, steps: &[Step]) -> Option<(Bid, Built)> {
+        let ops = &self.lanes.runtime.ops;
+        let network = &self.run.network;
+        let bid = ops.quote(network, &self.lane, None).await.ok()?;
+        match ops.build(network, slot, &bid, steps).await {
+            Ok(built) => Some((bid, built)),
+            Err(fault) => {
+                tracing::warn!(network = %self.lane.network, signer = %self.lane.signer, steps = steps.len(),
+                    "payments go one by one, because no transaction of all of them could be made: {}", fault.message);
+                None
+            }
+        }
+    }
+
+    /// Opens these settlements and records their transaction, in one commit; `None`: nothing was recorded.
+    async fn record_together(
+        &self,
+        works: &[Work],
+        attempt: AttemptRow,
+        built: Built,
+    ) -> Option<Journaled<AttemptRow>> {
+        let spender = self.spender(works.iter().map(|work| &work.settlement));
+        // The lane may be handed over before this or after it, and not meanwhile.
+        let recording = Arc::clone(&self.recording);
+        let _recording = recording.lock().await;
+        let events = self.begin_together(works, &attempt, &spender).await?;
+        let (prepared_at_ms, max_cost) = (attempt.prepared_at_ms, attempt.max_cost);
+        let mut by_id: Vec<&Arc<Settlement>> = works.iter().map(|work| &work.settlement).collect();
+        by_id.sort_by_key(|settlement| settlement.id);
+        let mut deciding = Vec::new();
+        for settlement in by_id {
+            deciding.push(settlement.deciding.lock().await);
+        }
+        let journal = &*self.lanes.runtime.journal;
+        match record_attempt(journal, events, NewAttempt::new(attempt, built.bytes)).await {
+            Ok(attempt) => Some(attempt),
+            Err(error) => {
+                self.run.budget.give_back(prepared_at_ms, max_cost, &spender);
+                tracing::info!(network = %self.lane.network, signer = %self.lane.signer, %error,
+                    "payments go one by one, because not all of them can be recorded");
+                None
+            }
+        }
+    }
+
+    /// The events that open these settlements, once their transaction's cost is taken from the budgets.
+    async fn begin_together(
+        &self,
+        works: &[Work],
+        attempt: &AttemptRow,
+        spender: &Spender,
+    ) -> Option<Vec<Event>> {
+        let (now_ms, cost) = (attempt.prepared_at_ms, attempt.max_cost);
+        if !self.run.budget.fits(now_ms, cost, spender) {
+            return None;
+        }
+        let home = Home::Here(&self.lane.signer);
+        let mut events = Vec::new();
+        for work in works {
+            events.extend(self.lanes.runtime.begin_commit(&work.settlement, home).ok()?);
+        }
+        self.lanes
+            .runtime
+            .take_budget(&self.run, now_ms, cost, spender)
+            .await
+            .ok()?;
+        for work in works {
+            // A caller whose time ends during the commit gets this hash.
+            work.settlement.lock().row.tx_id = Some(attempt.tx_id.clone());
+        }
+        Some(events)
+    }
+}
+
+fn step_of(work: &Work) -> Option<Step> {
+    work.step.of(&work.settlement.plan()?.steps).cloned()
+}
