@@ -25,6 +25,8 @@ pub const AUTHORIZATION_CANCELED_TOPIC: B256 =
 pub const TRANSFER_VRS_SELECTOR: FixedBytes<4> = fixed_bytes!("0xe3ee160e");
 /// `transferWithAuthorization` with signature bytes.
 pub const TRANSFER_BYTES_SELECTOR: FixedBytes<4> = fixed_bytes!("0xcf092995");
+/// Multicall3's `aggregate3`.
+pub const AGGREGATE3_SELECTOR: FixedBytes<4> = fixed_bytes!("0x82ad56cb");
 /// What a wallet answers to a signature it accepts (ERC-1271).
 pub const ERC1271_MAGIC: FixedBytes<4> = fixed_bytes!("0x1626ba7e");
 
@@ -59,6 +61,8 @@ alloy_sol_types::sol! {
         function allowance(address owner, address spender) external view returns (uint256);
         function name() external view returns (string);
         function version() external view returns (string);
+        function symbol() external view returns (string);
+        function decimals() external view returns (uint8);
     }
 
     interface SmartWallet {
@@ -70,11 +74,17 @@ alloy_sol_types::sol! {
             address target;
             bytes callData;
         }
+        struct Call3 {
+            address target;
+            bool allowFailure;
+            bytes callData;
+        }
         struct Outcome {
             bool success;
             bytes returnData;
         }
         function tryAggregate(bool requireSuccess, Call[] calls) external returns (Outcome[]);
+        function aggregate3(Call3[] calls) external payable returns (Outcome[]);
         function getCurrentBlockTimestamp() external view returns (uint256);
         function getBlockNumber() external view returns (uint256);
     }
@@ -106,6 +116,7 @@ mod tests {
         assert_eq!(versionCall::SELECTOR, [0x54, 0xfd, 0x4d, 0x50]);
         assert_eq!(SmartWallet::isValidSignatureCall::SELECTOR, ERC1271_MAGIC.0);
         assert_eq!(Multicall::tryAggregateCall::SELECTOR, [0xbc, 0xe3, 0x8b, 0xd7]);
+        assert_eq!(Multicall::aggregate3Call::SELECTOR, AGGREGATE3_SELECTOR.0);
         assert_eq!(Transfer::SIGNATURE_HASH, TRANSFER_TOPIC);
         assert_eq!(AuthorizationUsed::SIGNATURE_HASH, AUTHORIZATION_USED_TOPIC);
         assert_eq!(

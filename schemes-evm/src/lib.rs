@@ -5,11 +5,12 @@
 //! - [`auth_capture`]: the scheme `auth-capture`, the whole lifecycle of an escrowed payment.
 //!
 //! What they share: [`abi`] (contract interfaces), [`rpc`] (typed reads), [`signature`] (who signed),
-//! [`step`] (how calls are tried and planned),
+//! [`step`] (how calls are tried and planned), [`deployment`] (wallets that do not exist yet),
 //! [`text`] and [`members`] (strict spellings). Everything outside comes through [`sdk_plugin::Cx`].
 
 pub mod abi;
 pub mod auth_capture;
+pub mod deployment;
 pub mod driver;
 pub mod exact;
 pub mod members;

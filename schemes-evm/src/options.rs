@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use alloy_primitives::{Address, FixedBytes};
 use sdk_plugin::{Amount, Fault, Value, config};
 use serde::{Deserialize, Deserializer, de};
 
@@ -38,6 +39,15 @@ pub struct Options {
     /// `max_gas` and `fixed_gas` of single assets, by address.
     #[serde(deserialize_with = "by_asset")]
     pub asset_gas: BTreeMap<String, AssetGas>,
+    /// Factories that may deploy a payer's wallet, each with the selectors of its functions that may be called. Empty: only
+    /// deployed wallets pay.
+    #[serde(deserialize_with = "by_factory")]
+    pub wallet_factories: BTreeMap<Address, Vec<FixedBytes<4>>>,
+    /// What the operator expects of tokens: compared with the chain after the start, and shown in `/supported`.
+    #[serde(deserialize_with = "by_token")]
+    pub tokens: BTreeMap<Address, Token>,
+    /// The most gas that a wallet's deployment may use, in addition to that of its transfer.
+    pub deployment_gas: u64,
 }
 
 /// Gas of one asset's transfers; 0: as the network's.
@@ -46,6 +56,17 @@ pub struct Options {
 pub struct AssetGas {
     pub max_gas: u64,
     pub fixed_gas: u64,
+}
+
+/// A token as the operator describes it. What is absent is not compared.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Token {
+    /// Of the EIP-712 domain, as `version`.
+    pub name: Option<String>,
+    pub version: Option<String>,
+    pub symbol: Option<String>,
+    pub decimals: Option<u8>,
 }
 
 impl Default for Options {
@@ -62,6 +83,9 @@ impl Default for Options {
             max_gas: 0,
             fixed_gas: 0,
             asset_gas: BTreeMap::new(),
+            wallet_factories: BTreeMap::new(),
+            tokens: BTreeMap::new(),
+            deployment_gas: 1_000_000,
         }
     }
 }
@@ -103,6 +127,50 @@ fn by_asset<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<Strin
     sent.into_iter().map(read).collect()
 }
 
+/// By token.
+fn by_token<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<Address, Token>, D::Error> {
+    let sent = BTreeMap::<String, Token>::deserialize(deserializer)?;
+    let read = |(asset, token): (String, Token)| match text::address(&asset) {
+        Some(address) => Ok((address, token)),
+        None => Err(de::Error::custom(format!(
+            "tokens: {asset:?} is not a token contract's address"
+        ))),
+    };
+    sent.into_iter().map(read).collect()
+}
+
+/// By factory. Each must have at least one function.
+fn by_factory<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<BTreeMap<Address, Vec<FixedBytes<4>>>, D::Error> {
+    let sent = BTreeMap::<String, Vec<String>>::deserialize(deserializer)?;
+    let mut read = BTreeMap::new();
+    for (factory, functions) in sent {
+        let address = text::address(factory.trim()).ok_or_else(|| {
+            de::Error::custom(format!(
+                "wallet_factories: {factory:?} is not a factory contract's address"
+            ))
+        })?;
+        let selectors: Option<Vec<_>> = functions.iter().map(|text| selector(text.trim())).collect();
+        let selectors = selectors.filter(|selectors| !selectors.is_empty()).ok_or_else(|| {
+            de::Error::custom(format!(
+                "wallet_factories: write the selectors of the functions that {factory} may be called with, e.g. \
+                 [\"0x3ffba36f\"]"
+            ))
+        })?;
+        if read.insert(address, selectors).is_some() {
+            return Err(de::Error::custom(format!("wallet_factories: {factory} twice")));
+        }
+    }
+    Ok(read)
+}
+
+/// Four bytes of hex after `0x`.
+fn selector(text: &str) -> Option<FixedBytes<4>> {
+    let bytes = hex::decode(text.strip_prefix("0x")?).ok()?;
+    FixedBytes::try_from(bytes.as_slice()).ok()
+}
+
 /// Wei for the wire and for messages.
 #[must_use]
 pub fn amount(wei: u128) -> Amount {
@@ -114,6 +182,18 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    const FACTORY: &str = "0x0ba5ed0c6aa8c49038f819e587e2633c4a9f428a";
+
+    #[test]
+    fn factories_are_trimmed_and_spelled_in_any_case() {
+        let spelled = format!(" {} ", FACTORY.to_uppercase().replace("0X", "0x"));
+        let read = Options::read(&json!({"wallet_factories": {spelled: [" 0x3FFBA36F "]}}));
+        let factories = read.expect("good options").wallet_factories;
+        let [(factory, selectors)] = Vec::from_iter(factories).try_into().expect("one factory");
+        assert_eq!(text::lower(factory), FACTORY);
+        assert_eq!(selectors, [FixedBytes([0x3f, 0xfb, 0xa3, 0x6f])]);
+    }
 
     #[test]
     fn absent_options_are_defaults_and_wrong_ones_are_named() {
@@ -131,10 +211,27 @@ mod tests {
             (json!({"fill_gas": 20_999}), "fill_gas"),
             (json!({"max_log_range": 0}), "max_log_range"),
             (json!({"max_gas": -1}), "-1"),
+            (json!({"tokens": {"USDC": {"name": "USDC"}}}), "USDC"),
+            (json!({"tokens": {FACTORY: {"title": "USDC"}}}), "title"),
+            (json!({"tokens": {FACTORY: {"decimals": 256}}}), "256"),
             (json!({"asset_gas": {"USDC": {}}}), "USDC"),
             (
                 json!({"asset_gas": {"0x036cbd53842c5426634e7929541ec2318f3dcf7e": {"gas": 1}}}),
                 "gas",
+            ),
+            (
+                json!({"wallet_factories": {"factory": ["0x3ffba36f"]}}),
+                "factory",
+            ),
+            (json!({"wallet_factories": {FACTORY: []}}), FACTORY),
+            (json!({"wallet_factories": {FACTORY: ["create"]}}), "selectors"),
+            (
+                json!({"wallet_factories": {FACTORY: ["0x3ffba36f00"]}}),
+                "selectors",
+            ),
+            (
+                json!({"wallet_factories": {FACTORY: ["0x3ffba36f"], format!(" {FACTORY}"): ["0x3ffba36f"]}}),
+                "twice",
             ),
             (json!([]), "table"),
         ] {

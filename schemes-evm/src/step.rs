@@ -85,6 +85,15 @@ impl GasLimits {
             assumed: fixed.min(max_gas),
         })
     }
+
+    /// The same with a deployment before the transfer.
+    #[must_use]
+    pub fn with_deployment(self, gas: u64) -> Self {
+        Self {
+            max_gas: self.max_gas.saturating_add(gas),
+            assumed: self.assumed.saturating_add(gas),
+        }
+    }
 }
 
 /// That a call needs more gas than it may use, and what the operator can do.
@@ -106,7 +115,7 @@ pub fn too_much_gas(what: &str, gas: u64, max_gas: u64, network: &NetworkView) -
 pub async fn or_called(
     cx: &Cx,
     estimate: RpcResult,
-    call: &EthCall,
+    call: RpcCall,
     assumed: u64,
 ) -> Result<RpcResult, Fault> {
     let estimate_error = match estimate {
@@ -125,19 +134,17 @@ pub async fn or_called(
         "eth_estimateGas does not work: the call is tried instead",
         &fields,
     );
-    Ok(
-        match rpc::NODES.read_well_formed(cx, vec![call.call()]).await?.take()? {
-            RpcResult::Ok(_) => RpcResult::Ok(json!(text::quantity(assumed))),
-            RpcResult::Error(error) if rpc::failure(&error).is_some() => RpcResult::Error(error),
-            RpcResult::Error(error) => RpcResult::Error(RpcError {
-                message: format!(
-                    "{} to eth_estimateGas, and to eth_call {}",
-                    estimate_error.message, error.message
-                ),
-                ..error
-            }),
-        },
-    )
+    Ok(match rpc::NODES.read_well_formed(cx, vec![call]).await?.take()? {
+        RpcResult::Ok(_) => RpcResult::Ok(json!(text::quantity(assumed))),
+        RpcResult::Error(error) if rpc::failure(&error).is_some() => RpcResult::Error(error),
+        RpcResult::Error(error) => RpcResult::Error(RpcError {
+            message: format!(
+                "{} to eth_estimateGas, and to eth_call {}",
+                estimate_error.message, error.message
+            ),
+            ..error
+        }),
+    })
 }
 
 /// The account whose call is simulated where any signer may send it.

@@ -43,7 +43,7 @@ fn create(config: Value) -> Result<PluginRoles, Fault> {
 mod tests {
     use std::collections::BTreeSet;
 
-    use schemes_evm::abi::{TRANSFER_BYTES_SELECTOR, TRANSFER_VRS_SELECTOR};
+    use schemes_evm::abi::{AGGREGATE3_SELECTOR, MULTICALL3, TRANSFER_BYTES_SELECTOR, TRANSFER_VRS_SELECTOR};
     use schemes_evm::driver::{RPC_READS, RPC_SENDS};
     use schemes_evm::exact::VERSIONS;
     use schemes_evm::options::Options;
@@ -84,12 +84,19 @@ mod tests {
             TRANSFER_VRS_SELECTOR.to_string(),
             TRANSFER_BYTES_SELECTOR.to_string(),
         ];
+        // The driver checks what is called through Multicall3.
         assert_eq!(
             manifest.schemes[0].calls,
-            [Grant {
-                target: "asset".into(),
-                operations
-            }]
+            [
+                Grant {
+                    target: "asset".into(),
+                    operations
+                },
+                Grant {
+                    target: text::lower(MULTICALL3),
+                    operations: vec![AGGREGATE3_SELECTOR.to_string()],
+                }
+            ]
         );
     }
 
@@ -131,6 +138,9 @@ mod tests {
             max_gas: _,
             fixed_gas: _,
             asset_gas: _,
+            wallet_factories: _,
+            tokens: _,
+            deployment_gas: _,
         } = Options::default();
         let fields = [
             "legacy",
@@ -144,6 +154,9 @@ mod tests {
             "max_gas",
             "fixed_gas",
             "asset_gas",
+            "wallet_factories",
+            "tokens",
+            "deployment_gas",
         ];
         assert_eq!(
             declared.keys().map(String::as_str).collect::<BTreeSet<_>>(),

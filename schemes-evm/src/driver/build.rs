@@ -15,7 +15,7 @@ use super::fees::{Fees, Terms};
 use super::market::L1_FEE_UNIT_BYTES;
 use crate::options::Options;
 use crate::rpc::{self, EthCall, Executed};
-use crate::text;
+use crate::{deployment, text};
 
 /// Signs the first step for the slot; the others are left out.
 pub(super) async fn steps(cx: &Cx, slot: &Slot, bid: &Bid, steps: &[Step]) -> Result<Built, Fault> {
@@ -34,6 +34,13 @@ pub(super) async fn steps(cx: &Cx, slot: &Slot, bid: &Bid, steps: &[Step]) -> Re
         LaneChoice::Foreign => return Err(Fault::denied("EVM transactions are never signed by the client")),
     }
     let wanted = Wanted::of_call(&step.call)?;
+    if deployment::is_target(wanted.to) {
+        deployment::check(&wanted.input, cx.network()).map_err(|why| {
+            Fault::denied(format!(
+                "the step's call of Multicall3 is no allowed deployment of a wallet with its transfer: {why}"
+            ))
+        })?;
+    }
     if slot.lost > 0
         && let Some(why) = would_fail(cx, slot, &wanted).await?
     {

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::EvmDriver;
 use super::allowances::{self, Subject};
-use super::{depths, gas};
+use super::{depths, gas, tokens};
 use crate::abi::MULTICALL3;
 use crate::options::{self, Options};
 use crate::{rpc, text};
@@ -107,7 +107,7 @@ impl EvmDriver {
             let known = networks.get(network);
             let is_audited = known.is_some_and(|known| known.audited.as_ref() == Some(&subject));
             if let Some(known) = known.filter(|_| is_audited && !checked.calls_failed) {
-                readiness.warnings.extend(known.gas_warnings.iter().cloned());
+                readiness.warnings.extend(known.asset_warnings.iter().cloned());
                 return Ok(());
             }
             is_audited
@@ -118,6 +118,8 @@ impl EvmDriver {
         } else {
             allowances::audit(cx, &subject, has_multicall).await?
         };
+        // A described token changes with its configuration, or with an upgrade of its code.
+        let described = tokens::warnings(cx, &checked.options).await?;
         let probe = match subject.signers.first() {
             Some(signer) => gas::probe(cx, *signer, &subject.assets, self.max_gas).await?,
             None => gas::Probe::default(),
@@ -137,12 +139,13 @@ impl EvmDriver {
         }
         readiness.ready = readiness.why_not.is_none();
         readiness.warnings.extend(found.warnings);
-        readiness.warnings.extend(probe.warnings.iter().cloned());
+        let asset_warnings = [probe.warnings, described].concat();
+        readiness.warnings.extend(asset_warnings.iter().cloned());
         let audited = readiness.ready.then_some(subject);
         let mut networks = self.networks();
         let known = networks.entry(network.clone()).or_default();
         known.audited = audited;
-        known.gas_warnings = probe.warnings;
+        known.asset_warnings = asset_warnings;
         Ok(())
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! | function | module | round trips |
 //! |---|---|---|
-//! | check | `check`, `allowances`, `gas` | 1; two more after the start, one more when calls have failed |
+//! | check | `check`, `allowances`, `gas`, `tokens` | 1; two or three more after the start, one more when calls have failed |
 //! | lane | here | 1 |
 //! | quote | `fees`, `market` | 0 or 1: the market is remembered for two seconds |
 //! | build, fill | `build` | 0, and one signature by the host |
@@ -25,6 +25,7 @@ mod observe;
 mod official_types_tests;
 mod receipt;
 mod send;
+mod tokens;
 mod wording;
 
 use std::collections::HashMap;
@@ -90,8 +91,8 @@ struct Remembered {
     log_limits: foreign::LogLimits,
     /// Whose allowances were found to be in order, on nodes that run calls.
     audited: Option<allowances::Subject>,
-    /// Warnings for the operator at each check about how gas is counted here.
-    gas_warnings: Vec<String>,
+    /// Warnings for the operator at each check about assets: the gas of their transfers, and how they are described.
+    asset_warnings: Vec<String>,
 }
 
 impl Default for EvmDriver {

@@ -3,14 +3,16 @@
 //! Checks that need no chain are made first. If one of them refuses, the signature is still checked before the refusal is
 //! returned: that check comes earlier in the specified order, and needs the payer's code. Such a payment is not simulated.
 
-use alloy_primitives::U256;
+use alloy_primitives::Address;
 use sdk_plugin::host::RpcCall;
+use sdk_plugin::request::Purpose;
 use sdk_plugin::{Cx, Fault, PaymentRequest};
 
 use super::payment::Payment;
-use super::question::Question;
+use super::question::{Question, Wrapper};
 use super::trial::{Funds, Outcome, Trial};
 use super::{ExactEvm, diagnose, prices, reason};
+use crate::options::Options;
 use crate::rpc;
 use crate::signature::{self, Unwrapped};
 use crate::step::{self, Checked, GasLimits, Wanted};
@@ -19,10 +21,18 @@ use crate::step::{self, Checked, GasLimits, Wanted};
 #[derive(Debug)]
 pub(super) struct Good {
     pub(super) payment: Payment,
-    /// The signature that goes into the call, without an ERC-6492 wrapper.
-    pub(super) signature: Vec<u8>,
+    pub(super) call: Transaction,
     /// Present when a plan was wanted.
     pub(super) funds: Option<Funds>,
+}
+
+/// The transaction's call.
+#[derive(Debug)]
+pub(super) struct Transaction {
+    pub(super) target: Address,
+    pub(super) data: Vec<u8>,
+    /// It deploys the payer's wallet first.
+    pub(super) deploys: bool,
 }
 
 impl ExactEvm {
@@ -60,53 +70,71 @@ impl ExactEvm {
                 Some(payment.refuse(reason::INVALID_PAYMENT_REQUIREMENTS, &refused))
             });
 
-        let limits = GasLimits::of(cx.network(), payment.asset, self.config.max_gas)?;
-        let known_price = self.prices.of(payment.chain_id, cx.now_ms());
+        let wrapper = Wrapper::of(deployment, cx.network())?;
+        // An account that has signed itself has no wallet to deploy.
+        let deploys = match &wrapper {
+            Wrapper::Allowed(deployment) if !account_signed && refused_later.is_none() => {
+                let is_deployed = has_code(cx, payment.authorization.from).await?;
+                Some(deployment).filter(|_| !is_deployed)
+            }
+            Wrapper::Allowed(_) | Wrapper::Forbidden(_) | Wrapper::None => None,
+        };
+        let limits = self.limits(cx, &payment, deploys.is_some())?;
         let mut question = Question {
             payment: &payment,
             signature: &inner,
             digest,
-            deploys: deployment.is_some(),
+            wrapper: &wrapper,
             account_signed,
             refused_later,
+            settles: request.purpose != Purpose::Verify,
             trial: Trial {
                 payment: &payment,
-                transfer: payment.transfer(facilitator, &inner, limits.max_gas),
+                transfer: payment.transfer(facilitator, &inner, deploys, limits.max_gas),
+                rehearsal: deploys
+                    .map(|deployment| payment.rehearsal(facilitator, &inner, deployment, limits.max_gas)),
                 wanted,
                 limits,
                 ran_short: self
                     .gas_shortages
                     .is_known(payment.chain_id, payment.asset, cx.now_ms()),
-                // A wallet's answer may depend on the price of gas. The signature of an account without code does not.
-                price: known_price.filter(|_| !account_signed),
+                // The answer of a wallet or a token may depend on the price of gas.
+                price: self.prices.of(payment.chain_id, cx.now_ms()),
             },
         };
-        let outcome = self.first_opinion(cx, &mut question, known_price).await?;
+        let outcome = self.first_opinion(cx, &mut question).await?;
         let funds = match (outcome, question.refused_later.clone()) {
             (Outcome::Works(funds), None) => Ok(funds),
             // The signature is valid, so the refusal that comes after it in order is returned.
             (Outcome::Works(_), Some(refusal)) => Err(refusal),
             (Outcome::Refused(_), _) => diagnose::diagnose(cx, &mut question, None).await?,
-            (Outcome::Failed(failure), _) => diagnose::diagnose(cx, &mut question, Some(&failure)).await?,
+            (Outcome::Failed { failure, .. }, _) => {
+                diagnose::diagnose(cx, &mut question, Some(&failure)).await?
+            }
+        };
+        let call = Transaction {
+            target: question.trial.transfer.to,
+            data: std::mem::take(&mut question.trial.transfer.data),
+            deploys: deploys.is_some(),
         };
         Ok(match funds {
-            Ok(funds) => Checked::Good(Box::new(Good {
-                payment,
-                signature: inner,
-                funds,
-            })),
+            Ok(funds) => Checked::Good(Box::new(Good { payment, call, funds })),
             Err(refusal) => Checked::Refused(refusal),
         })
     }
 
+    fn limits(&self, cx: &Cx, payment: &Payment, deploys: bool) -> Result<GasLimits, Fault> {
+        let limits = GasLimits::of(cx.network(), payment.asset, self.config.max_gas)?;
+        if !deploys {
+            return Ok(limits);
+        }
+        let options = Options::read(&cx.network().options)?;
+        Ok(limits.with_deployment(options.deployment_gas))
+    }
+
     /// What the first node shows, in one round trip where possible. If a check that needs no chain has refused already, only
     /// the signature is checked.
-    async fn first_opinion(
-        &self,
-        cx: &Cx,
-        question: &mut Question<'_>,
-        known_price: Option<U256>,
-    ) -> Result<Outcome, Fault> {
+    async fn first_opinion(&self, cx: &Cx, question: &mut Question<'_>) -> Result<Outcome, Fault> {
         let payment = question.payment;
         let now_ms = cx.now_ms();
         let account_signed = question.account_signed;
@@ -114,7 +142,7 @@ impl ExactEvm {
             calls,
             has_asset_code,
             has_price,
-        } = self.first_reads(question, known_price, now_ms);
+        } = self.first_reads(question, now_ms);
         let mut answers = rpc::NODES.read_well_formed(cx, calls).await?;
 
         let has_code = !rpc::bytes(answers.take()?, "eth_getCode of the payer")?.is_empty();
@@ -123,23 +151,14 @@ impl ExactEvm {
         } else {
             Some(answers.take()?)
         };
-        // The first batch could not know that the account has code. If it has, a second batch reads its wallet's answer, and
-        // tries the transfer at a price.
-        let mut at_price = None;
+        // The first batch could not know that the account has code. If it has, a second batch reads its wallet's answer.
         let has_signed = match (has_code, wallet) {
             (false, _) => account_signed,
             (true, Some(answer)) => signature::wallet_agrees(answer)?,
             (true, None) => {
-                let mut calls = vec![question.wallet_call()];
-                question.trial.price = known_price;
-                match known_price {
-                    Some(_) => calls.extend(question.trial.reads()),
-                    None => calls.push(prices::gas_price_call()),
-                }
+                let calls = vec![question.wallet_call()];
                 let mut answers = rpc::NODES.read_well_formed(cx, calls).await?;
-                let agrees = signature::wallet_agrees(answers.take()?)?;
-                at_price = Some(answers);
-                agrees
+                signature::wallet_agrees(answers.take()?)?
             }
         };
         if let Some(refusal) = question.unsigned(has_code, has_signed) {
@@ -156,30 +175,28 @@ impl ExactEvm {
                 .record_code(payment.chain_id, payment.asset, now_ms);
         }
 
+        let is_sent = question.settles;
         let trial = &mut question.trial;
-        let outcome = match (trial.price, at_price) {
-            (Some(_), Some(mut answers)) => trial.take(cx, &mut answers).await,
-            (_, at_price) => {
-                let outcome = trial.take(cx, &mut answers).await;
-                let price = match at_price {
-                    Some(mut at_price) => Some(at_price.take()?),
-                    None if has_price && has_code => Some(answers.take()?),
-                    None => None,
-                };
-                match price {
-                    Some(price) => {
-                        trial.price = self.prices.learn(payment.chain_id, now_ms, price);
-                        again_at_price(cx, trial, outcome).await
-                    }
-                    None => outcome,
-                }
+        let mut outcome = trial.take(cx, &mut answers).await;
+        if has_price {
+            let price = self.prices.learn(payment.chain_id, now_ms, answers.take()?);
+            // What is sent is tried at a price, and what a contract has signed. The next verify knows the price.
+            if is_sent || !account_signed || has_code {
+                trial.price = price;
+                outcome = again_at_price(cx, trial, outcome).await;
             }
-        };
-        again_without_price(cx, trial, outcome).await
+        }
+        if outcome.is_err() && trial.price.is_some() {
+            // The node may have rejected the price because it is now below the base fee, or because this signer can't pay it.
+            self.prices.forget(payment.chain_id);
+            trial.price = None;
+            return trial.run(cx).await;
+        }
+        outcome
     }
 
     /// The reads of the first batch.
-    fn first_reads(&self, question: &Question<'_>, known_price: Option<U256>, now_ms: u64) -> FirstReads {
+    fn first_reads(&self, question: &Question<'_>, now_ms: u64) -> FirstReads {
         let payment = question.payment;
         let mut calls = vec![rpc::get_code(payment.authorization.from)];
         if !question.account_signed {
@@ -196,7 +213,7 @@ impl ExactEvm {
             }
             calls.extend(question.trial.reads());
         }
-        let has_price = !question.account_signed && known_price.is_none();
+        let has_price = question.refused_later.is_none() && question.trial.price.is_none();
         if has_price {
             calls.push(prices::gas_price_call());
         }
@@ -217,20 +234,12 @@ struct FirstReads {
     has_price: bool,
 }
 
-/// Repeats a trial that failed at a price, without a price: the node may have rejected the price because it is now below
-/// the base fee, or because this signer can't pay it.
-async fn again_without_price(
-    cx: &Cx,
-    trial: &mut Trial<'_>,
-    outcome: Result<Outcome, Fault>,
-) -> Result<Outcome, Fault> {
-    match outcome {
-        Err(_) if trial.price.is_some() => {
-            trial.price = None;
-            trial.run(cx).await
-        }
-        outcome => outcome,
-    }
+/// Whether the payer's wallet is deployed already: what is tried depends on it.
+async fn has_code(cx: &Cx, payer: Address) -> Result<bool, Fault> {
+    let mut answers = rpc::NODES
+        .read_well_formed(cx, vec![rpc::get_code(payer)])
+        .await?;
+    Ok(!rpc::bytes(answers.take()?, "eth_getCode of the payer")?.is_empty())
 }
 
 /// Repeats a transfer that worked without a price, at the trial's price.

@@ -96,7 +96,7 @@ impl View {
                 .and_then(Findings::read),
             (Ok(Executed::Failed(_)), _) => None,
             // Without it a failure has no name, and the payer would be refused for it.
-            (Err(fault), Outcome::Failed(_)) => return Err(fault),
+            (Err(fault), Outcome::Failed { .. }) => return Err(fault),
             (Err(_), Outcome::Works(_) | Outcome::Refused(_)) => None,
         };
         let time_s = findings.as_ref().and_then(|findings| findings.time_s);
@@ -104,10 +104,18 @@ impl View {
         let verdict = match outcome {
             Outcome::Works(funds) => Ok(funds),
             Outcome::Refused(refusal) => Err(refusal),
-            Outcome::Failed(own) => {
+            Outcome::Failed {
+                failure: own,
+                undeployed,
+            } => {
                 let failure = failure.filter(|_| own.text().is_empty());
                 let failure = failure.unwrap_or(&own);
-                Err(explained(cx, &question.trial, findings.as_ref(), failure))
+                let mut refusal = explained(cx, &question.trial, findings.as_ref(), failure);
+                // The specification has this reason for a settle only.
+                if undeployed && question.settles && refusal.reason == reason::SIMULATION_FAILED {
+                    reason::DEPLOYMENT_FAILED.clone_into(&mut refusal.reason);
+                }
+                Err(refusal)
             }
         };
         Ok(Self {

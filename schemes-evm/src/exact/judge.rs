@@ -17,8 +17,15 @@ use super::{reason, revert};
 pub(super) fn judge(plan: &Plan, evidence: &Evidence, now_s: u64) -> Result<Judgement, Fault> {
     let memo = Memo::deserialize_from(&step_of(plan, evidence)?.memo)?;
     let failure = match &evidence.shown {
-        Shown::Landed { .. } => match trace(&memo, &evidence.logs, Sender::Ours) {
+        Shown::Landed { .. } => match trace(&memo, &evidence.logs, sender(&memo)) {
             Trace::Paid(items) => return Ok(paid(plan, &memo, &evidence.tx_id, items)),
+            Trace::Ambiguous if memo.deploys => {
+                return Ok(Judgement::Unproven {
+                    why: "the wallet's deployment moved the payer's tokens too, and which transfer belongs to this payment is \
+                          open"
+                        .into(),
+                });
+            }
             Trace::UsedOtherwise | Trace::Unmoved | Trace::Ambiguous | Trace::Canceled => {
                 return Ok(event_mismatch(plan));
             }
@@ -52,6 +59,16 @@ pub(super) fn judge(plan: &Plan, evidence: &Evidence, now_s: u64) -> Result<Judg
                 .into(),
         },
     })
+}
+
+/// Who decides what our transaction does. A deployment runs the payer's code, which can use other authorizations of the
+/// payer, of the same nonce too.
+fn sender(memo: &Memo) -> Sender {
+    if memo.deploys {
+        Sender::Stranger
+    } else {
+        Sender::Ours
+    }
 }
 
 /// The asset of our own transfer that reverted like one that runs out of gas, with its authorization unused. A proxy

@@ -4,18 +4,21 @@
 //! |---|---|---|
 //! | identify | `identify` | none |
 //! | decode, and the checks that need no chain | `payment` | none |
-//! | code, signature, simulation | `check`, `question`, `trial` | one batch; a second one for a payer with code and an ECDSA signature, where nodes can't estimate, and once a minute for a wallet, at the price of gas (`prices`) |
+//! | code, signature, simulation | `check`, `question`, `trial` | one batch; a second one for a payer with code and an ECDSA signature, where nodes can't estimate, and every five minutes at the price of gas (`prices`) |
 //! | whether a refusal is confirmed, and why a simulation failed | `diagnose` | one batch, of two nodes where there are two |
 //! | what must be sent, and what proves it | `plan` | in the batch of `check` |
 //! | what the chain showed | `judge`, with `trace` | none |
 //!
 //! So a refusal costs few round trips, and a good payment by an ordinary account costs one.
 //!
-//! Not served: Permit2, ERC-7710, and the deployment of wallets that do not exist yet (ERC-6492): no factory is allowed,
-//! and a wrapped signature counts only where its wallet has code.
+//! A wallet that does not exist yet is deployed in the transaction of its transfer (ERC-6492), where the operator allows its
+//! factory; one more round trip reads first whether it exists.
+//!
+//! Not served: Permit2, ERC-7710.
 
 mod check;
 mod code_cache;
+mod described;
 mod diagnose;
 mod gas_shortages;
 mod identify;
@@ -90,11 +93,12 @@ impl SchemeHandler for ExactEvm {
         if network.lanes.is_empty() {
             return Ok(Supported::default());
         }
+        let extra = described::extra(network)?;
         let kind = |x402_version| Kind {
             x402_version,
             scheme: SCHEME.into(),
             network: network.id.clone(),
-            extra: None,
+            extra: extra.clone(),
         };
         // Retained signers serve what is bound to them: nothing new shall name them.
         let signers = network.lanes.iter().map(|lane| lane.signer.clone()).collect();

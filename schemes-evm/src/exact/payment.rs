@@ -12,10 +12,10 @@ use serde_json::Map;
 
 use super::{SCHEME, reason};
 use crate::abi::{AuthorizedToken, TransferWithAuthorization};
-use crate::members;
 use crate::rpc::EthCall;
-use crate::signature::{self, Unwrapped};
+use crate::signature::{self, Deployment, Unwrapped};
 use crate::text;
+use crate::{deployment, members};
 
 /// Seconds that an authorization must still be good for, so that a transaction sent now lands in time.
 pub(super) const TIME_MARGIN_S: u64 = 6;
@@ -165,8 +165,7 @@ impl Payment {
     }
 
     /// The transfer's calldata: the v, r, s overload for 65 bytes of signature, else the overload with bytes.
-    #[must_use]
-    pub(super) fn calldata(&self, signature: &[u8]) -> Vec<u8> {
+    fn calldata(&self, signature: &[u8]) -> Vec<u8> {
         let TransferWithAuthorization {
             from,
             to,
@@ -188,28 +187,61 @@ impl Payment {
                 s,
             }
             .abi_encode(),
-            None => AuthorizedToken::transferWithAuthorization_1Call {
-                from,
-                to,
-                value,
-                validAfter,
-                validBefore,
-                nonce,
-                signature: Bytes::copy_from_slice(signature),
-            }
-            .abi_encode(),
+            None => self.calldata_with_bytes(signature),
         }
     }
 
-    /// The transfer as the facilitator would send it.
-    #[must_use]
-    pub(super) fn transfer(&self, facilitator: Address, signature: &[u8], gas: u64) -> EthCall {
-        EthCall {
-            from: Some(facilitator),
-            to: self.asset,
-            data: self.calldata(signature),
-            gas: Some(gas),
+    /// The overload with bytes, which a wallet's signature of any length needs.
+    fn calldata_with_bytes(&self, signature: &[u8]) -> Vec<u8> {
+        let signed = &self.authorization;
+        AuthorizedToken::transferWithAuthorization_1Call {
+            from: signed.from,
+            to: signed.to,
+            value: signed.value,
+            validAfter: signed.validAfter,
+            validBefore: signed.validBefore,
+            nonce: signed.nonce,
+            signature: Bytes::copy_from_slice(signature),
         }
+        .abi_encode()
+    }
+
+    /// The transaction's call: the transfer, after the deployment of the payer's wallet where there is one.
+    #[must_use]
+    pub(super) fn transfer(
+        &self,
+        facilitator: Address,
+        signature: &[u8],
+        deploys: Option<&Deployment>,
+        gas: u64,
+    ) -> EthCall {
+        match deploys {
+            None => EthCall {
+                from: Some(facilitator),
+                to: self.asset,
+                data: self.calldata(signature),
+                gas: Some(gas),
+            },
+            Some(deployment) => {
+                let transfer = self.calldata_with_bytes(signature).into();
+                let data = deployment::call(deployment, self.asset, transfer);
+                deployment::of_multicall(facilitator, data, gas)
+            }
+        }
+    }
+
+    /// The same after a deployment, with the result of each call.
+    #[must_use]
+    pub(super) fn rehearsal(
+        &self,
+        facilitator: Address,
+        signature: &[u8],
+        deployment: &Deployment,
+        gas: u64,
+    ) -> EthCall {
+        let transfer = self.calldata_with_bytes(signature).into();
+        let data = deployment::rehearsal(deployment, self.asset, transfer);
+        deployment::of_multicall(facilitator, data, gas)
     }
 }
 

@@ -28,6 +28,9 @@ pub(super) struct Memo {
     pub(super) nonce: B256,
     /// Seconds since the epoch.
     pub(super) valid_before: Amount,
+    /// The transaction deploys the payer's wallet first, with code that the payer chose.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) deploys: bool,
 }
 
 /// One transfer, from any signer, with the payer's balance reserved.
@@ -44,14 +47,14 @@ pub(super) fn plan(good: &Good) -> Result<Planned, Fault> {
         value: Amount(signed.value),
         nonce: signed.nonce,
         valid_before: Amount(signed.validBefore),
+        deploys: good.call.deploys,
     };
-    let data = payment.calldata(&good.signature);
     let step = Step {
-        call: step::call(payment.asset, data, funds.gas_limit)?,
+        call: step::call(good.call.target, good.call.data.clone(), funds.gas_limit)?,
         lane: LaneChoice::Any,
         gate: Gate::None,
         on_fail: OnFail::Stop,
-        batchable: true,
+        batchable: !good.call.deploys,
         max_cost: None,
         expires_at_s: seconds(signed.validBefore),
         evidence: evidence(&memo),

@@ -1,5 +1,5 @@
-//! Remembers the price of gas that nodes report. Simulations have no gas price by default, and a wallet can answer such a
-//! call differently from a transaction. Forgetting a price only costs a read.
+//! Remembers the price of gas that nodes report. Simulations have no gas price by default, and a wallet or a token can answer
+//! such a call differently from a transaction. Forgetting a price only costs a read.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -11,8 +11,8 @@ use serde_json::json;
 use crate::rpc;
 
 /// How long a price is used, in milliseconds. Simulations need a realistic price, not the newest. If a node rejects it as
-/// too low, the simulation is repeated without a price.
-const TTL_MS: u64 = 60_000;
+/// too low, the simulation is repeated without a price, and the next one reads it again.
+const TTL_MS: u64 = 300_000;
 
 /// The call for the price.
 pub(super) fn gas_price_call() -> RpcCall {
@@ -39,6 +39,11 @@ impl Prices {
             .filter(|wei| !wei.is_zero())?;
         self.lock().insert(chain_id, (wei, now_ms));
         Some(wei)
+    }
+
+    /// Drops a price that may be what a node rejected.
+    pub(super) fn forget(&self, chain_id: u64) {
+        self.lock().remove(&chain_id);
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<u64, (U256, u64)>> {

@@ -1,6 +1,7 @@
 //! What is read from one node about a payment, and the verdict by its answers.
 
 use alloy_primitives::B256;
+use sdk_plugin::cx::NetworkView;
 use sdk_plugin::host::{RpcCall, RpcResult};
 use sdk_plugin::scheme::Refusal;
 use sdk_plugin::{Cx, Fault};
@@ -8,8 +9,36 @@ use sdk_plugin::{Cx, Fault};
 use super::payment::Payment;
 use super::reason;
 use super::trial::{Outcome, Trial};
+use crate::deployment;
+use crate::options::Options;
 use crate::rpc::{self, Answers};
-use crate::signature;
+use crate::signature::{self, Deployment};
+
+/// What the signature's ERC-6492 wrapper is for.
+#[derive(Debug)]
+pub(super) enum Wrapper {
+    /// There is none, or it names nothing to call.
+    None,
+    /// A call that the operator does not allow, with the reason.
+    Forbidden(String),
+    /// The deployment of the payer's wallet.
+    Allowed(Deployment),
+}
+
+impl Wrapper {
+    /// # Errors
+    /// The network's options can't be read.
+    pub(super) fn of(deployment: Option<Deployment>, network: &NetworkView) -> Result<Self, Fault> {
+        let Some(deployment) = deployment else {
+            return Ok(Self::None);
+        };
+        let options = Options::read(&network.options)?;
+        Ok(match deployment::allowed(&deployment, network, &options) {
+            Ok(()) => Self::Allowed(deployment),
+            Err(why) => Self::Forbidden(why),
+        })
+    }
+}
 
 /// A payment, and what is known of it without the chain.
 #[derive(Debug)]
@@ -18,12 +47,13 @@ pub(super) struct Question<'a> {
     /// The signature without an ERC-6492 wrapper.
     pub(super) signature: &'a [u8],
     pub(super) digest: B256,
-    /// The signature's wrapper would deploy a wallet.
-    pub(super) deploys: bool,
+    pub(super) wrapper: &'a Wrapper,
     /// The payer's key made the signature, which decides only where the payer has no code.
     pub(super) account_signed: bool,
     /// A refusal that needs no chain and comes after the signature in the order of checks: nothing is simulated.
     pub(super) refused_later: Option<Refusal>,
+    /// A settle is checked, not a verify.
+    pub(super) settles: bool,
     pub(super) trial: Trial<'a>,
 }
 
@@ -70,11 +100,13 @@ impl Question<'_> {
 
     /// The refusal of a payer who has not signed.
     pub(super) fn unsigned(&self, has_code: bool, has_signed: bool) -> Option<Refusal> {
-        if !has_code && self.deploys {
-            return Some(self.payment.refuse(
-                reason::FACTORY_NOT_ALLOWED,
-                "the payer's wallet is not deployed, and no factory is allowed to deploy it",
-            ));
+        match self.wrapper {
+            Wrapper::Forbidden(why) if !has_code => {
+                return Some(self.payment.refuse(reason::FACTORY_NOT_ALLOWED, why));
+            }
+            // A wallet that does not exist yet can't be asked: its transfer is tried after its deployment.
+            Wrapper::Allowed(_) if !has_code => return None,
+            Wrapper::None | Wrapper::Forbidden(_) | Wrapper::Allowed(_) => {}
         }
         (!has_signed).then(|| {
             self.payment

@@ -6,6 +6,8 @@ pub const NETWORK_MISMATCH: &str = "invalid_exact_evm_network_mismatch";
 /// The payload is one of an asset transfer method that is not served here.
 pub const UNSUPPORTED_PAYLOAD: &str = "unsupported_payload_type";
 pub const FACTORY_NOT_ALLOWED: &str = "eip6492_factory_not_allowed";
+/// A wallet's deployment fails; only a settle says so.
+pub const DEPLOYMENT_FAILED: &str = "smart_wallet_deployment_failed";
 pub const SIGNATURE: &str = "invalid_exact_evm_signature";
 pub const RECIPIENT: &str = "invalid_exact_evm_recipient_mismatch";
 pub const VALID_BEFORE: &str = "invalid_exact_evm_payload_authorization_valid_before";

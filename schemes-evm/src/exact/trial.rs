@@ -13,6 +13,7 @@ use sdk_plugin::{Amount, Cx, Fault};
 use super::payment::Payment;
 use super::reason;
 use crate::abi::AuthorizedToken::authorizationStateCall;
+use crate::deployment::{self, Rehearsed};
 use crate::rpc::{self, Answers, EthCall, Executed, Failure};
 use crate::step::{self, GasLimits, Wanted};
 
@@ -20,7 +21,10 @@ use crate::step::{self, GasLimits, Wanted};
 #[derive(Debug)]
 pub(super) struct Trial<'a> {
     pub(super) payment: &'a Payment,
+    /// The transaction's call.
     pub(super) transfer: EthCall,
+    /// The same with the result of each part, where it deploys a wallet first.
+    pub(super) rehearsal: Option<EthCall>,
     pub(super) wanted: Wanted,
     pub(super) limits: GasLimits,
     /// A transfer of this asset has run out of gas: estimates are not relied on.
@@ -47,26 +51,50 @@ pub(super) enum Outcome {
     Works(Option<Funds>),
     /// It can't pay, for a reason that needs no explanation. It takes two nodes to confirm it.
     Refused(Refusal),
-    /// The EVM refused it.
-    Failed(Failure),
+    /// The EVM refused it. `undeployed`: it refused the wallet's deployment too.
+    Failed { failure: Failure, undeployed: bool },
+}
+
+impl Outcome {
+    fn failed(failure: Failure) -> Self {
+        Self::Failed {
+            failure,
+            undeployed: false,
+        }
+    }
 }
 
 impl Trial<'_> {
     /// The height comes before the balance, so that the balance is not older.
     pub(super) fn reads(&self) -> Vec<RpcCall> {
-        let mut tried = self.wanted.try_out(&self.transfer);
-        if let (Some(wei), Some(call)) = (self.price, tried.params.get_mut(0)) {
-            call["gasPrice"] = format!("{wei:#x}").into();
+        let rehearsal = self.rehearsal.iter().map(EthCall::call);
+        let mut tried: Vec<RpcCall> = rehearsal.map(|call| self.at_price(call)).collect();
+        if self.tries_transfer() {
+            tried.push(self.at_price(self.wanted.try_out(&self.transfer)));
         }
-        let state = self.state().call();
-        match self.wanted {
-            Wanted::Verdict => vec![tried, state],
+        let mut reads = match self.wanted {
+            Wanted::Verdict => Vec::new(),
             Wanted::Plan => {
                 let payment = self.payment;
                 let balance = rpc::balance_of(payment.asset, payment.authorization.from, None);
-                vec![rpc::block_number(), balance.call(), tried, state]
+                vec![rpc::block_number(), balance.call()]
             }
+        };
+        reads.extend(tried);
+        reads.push(self.state().call());
+        reads
+    }
+
+    fn at_price(&self, mut read: RpcCall) -> RpcCall {
+        if let (Some(wei), Some(call)) = (self.price, read.params.get_mut(0)) {
+            call["gasPrice"] = format!("{wei:#x}").into();
         }
+        read
+    }
+
+    /// A verdict needs no more than a rehearsal.
+    fn tries_transfer(&self) -> bool {
+        self.rehearsal.is_none() || self.wanted == Wanted::Plan
     }
 
     /// Reads and takes.
@@ -87,15 +115,41 @@ impl Trial<'_> {
             Wanted::Verdict => None,
             Wanted::Plan => Some((answers.take()?, answers.take()?)),
         };
-        let tried = answers.take()?;
-        let state = answers.take()?;
-        let tried = match self.wanted {
-            Wanted::Verdict => tried,
-            Wanted::Plan => step::or_called(cx, tried, &self.transfer, self.limits.assumed).await?,
+        let rehearsed = match self.rehearsal {
+            Some(_) => Some(answers.take()?),
+            None => None,
         };
-        let gas = match self.wanted.tried(tried, "simulation of the transfer")? {
+        let tried = if self.tries_transfer() {
+            Some(answers.take()?)
+        } else {
+            None
+        };
+        let state = answers.take()?;
+        if let Some(answer) = rehearsed
+            && let Rehearsed::Fails { failure, deployed } = deployment::rehearsed(answer)?
+        {
+            return Ok(Outcome::Failed {
+                failure,
+                undeployed: !deployed,
+            });
+        }
+        let gas = match (tried, self.wanted) {
+            (None, _) => Ok(0),
+            (Some(tried), Wanted::Verdict) => self.wanted.tried(tried, "simulation of the transfer")?,
+            (Some(tried), Wanted::Plan) => {
+                let tried = step::or_called(
+                    cx,
+                    tried,
+                    self.at_price(self.transfer.call()),
+                    self.limits.assumed,
+                )
+                .await?;
+                self.wanted.tried(tried, "simulation of the transfer")?
+            }
+        };
+        let gas = match gas {
             Ok(gas) => gas,
-            Err(failure) => return Ok(Outcome::Failed(failure)),
+            Err(failure) => return Ok(Outcome::failed(failure)),
         };
         if let Some(refusal) = self.state_refused(state)? {
             return Ok(Outcome::Refused(refusal));
@@ -118,7 +172,7 @@ impl Trial<'_> {
         }
         // A token that transfers but returns no balance can't be reserved against.
         let Some(available) = available.filter(|_| gas > 0) else {
-            return Ok(Outcome::Failed(Failure {
+            return Ok(Outcome::failed(Failure {
                 data: Vec::new(),
                 message: "the asset answers no balance".into(),
             }));

@@ -2,7 +2,9 @@
 
 use alloy_consensus::{Transaction, TxEnvelope};
 use alloy_eips::eip2718::Decodable2718;
-use alloy_primitives::U256;
+use alloy_primitives::{Address, B256, U256, address};
+use alloy_sol_types::SolCall;
+use schemes_evm::abi::{AuthorizedToken, MULTICALL3, Multicall};
 use sdk_plugin::chain::{Bid, Built};
 use sdk_plugin::host::Suite;
 use sdk_plugin::scheme::{Call, EvidenceWanted, Gate, LaneChoice, OnFail, Step};
@@ -165,6 +167,109 @@ fn t62_a_call_that_is_not_what_it_declares_is_denied() {
         address: SIGNER.to_uppercase().replace("0X", "0x"),
     };
     assert!(build(&world, &bid(), &[named]).is_ok());
+}
+
+/// A plan's call of Multicall3 with these two calls.
+fn multicall(deployment: (Address, bool, Vec<u8>), transfer: (Address, bool, Vec<u8>)) -> Step {
+    let calls = [deployment, transfer].map(|(target, may_fail, data)| Multicall::Call3 {
+        target,
+        allowFailure: may_fail,
+        callData: data.into(),
+    });
+    let data = Multicall::aggregate3Call { calls: calls.into() }.abi_encode();
+    let mut step = step();
+    step.call.target = MULTICALL3.to_string().to_lowercase();
+    step.call.operation = "0x82ad56cb".into();
+    step.call.data = HexBytes(data);
+    step
+}
+
+#[test]
+fn t62_multicall3_is_called_for_an_allowed_deployment_and_its_transfer_only() {
+    let factory = address!("0x64920000000000000000000000000000000000fa");
+    let asset: Address = ASSET.parse().expect("an address");
+    let other = address!("0x4444444444444444444444444444444444444444");
+    let create = [0x3f, 0xfb, 0xa3, 0x6f, 1].to_vec();
+    let paid = AuthorizedToken::transferWithAuthorization_1Call {
+        from: other,
+        to: factory,
+        value: U256::from(1),
+        validAfter: U256::ZERO,
+        validBefore: U256::MAX,
+        nonce: B256::ZERO,
+        signature: vec![7; 130].into(),
+    }
+    .abi_encode();
+    let good = || multicall((factory, true, create.clone()), (asset, false, paid.clone()));
+    let mut world = World::with_options(json!({"wallet_factories": {factory.to_string(): ["0x3ffba36f"]}}));
+    world.assets = Some(vec![ASSET.into()]);
+    let built = build(&world, &bid(), &[good()]).expect("built");
+    assert_eq!(decode(&built).input().as_ref(), good().call.data.as_ref());
+
+    let changed = |deployment: (Address, bool, &[u8]), transfer: (Address, bool, &[u8])| {
+        multicall(
+            (deployment.0, deployment.1, deployment.2.to_vec()),
+            (transfer.0, transfer.1, transfer.2.to_vec()),
+        )
+    };
+    let approve = [&[0x09, 0x5e, 0xa7, 0xb3][..], &[0; 64]].concat();
+    let mut longer = paid.clone();
+    longer.push(0);
+    let mut three = good();
+    let mut calls = Multicall::aggregate3Call::abi_decode(three.call.data.as_ref()).expect("decodes");
+    calls.calls.push(calls.calls[1].clone());
+    three.call.data = HexBytes(calls.abi_encode());
+    let mut trailing = good();
+    trailing.call.data.0.push(0);
+    let mut rehearsal = good();
+    rehearsal.call.operation = "0xbce38bd7".into();
+    rehearsal.call.data = HexBytes([&[0xbc, 0xe3, 0x8b, 0xd7][..], &good().call.data.as_ref()[4..]].concat());
+    let bad = [
+        (
+            "another factory",
+            changed((other, true, &create), (asset, false, &paid)),
+        ),
+        (
+            "another function",
+            changed((factory, true, &approve), (asset, false, &paid)),
+        ),
+        (
+            "a deployment that may not fail",
+            changed((factory, false, &create), (asset, false, &paid)),
+        ),
+        (
+            "a transfer that may fail",
+            changed((factory, true, &create), (asset, true, &paid)),
+        ),
+        (
+            "another asset",
+            changed((factory, true, &create), (other, false, &paid)),
+        ),
+        (
+            "another call of the asset",
+            changed((factory, true, &create), (asset, false, &approve)),
+        ),
+        (
+            "more behind the transfer",
+            changed((factory, true, &create), (asset, false, &longer)),
+        ),
+        (
+            "two transfers",
+            multicall((asset, true, paid.clone()), (asset, false, paid.clone())),
+        ),
+        ("three calls", three),
+        ("more behind the calls", trailing),
+        ("another operation", rehearsal),
+    ];
+    let signed = world.host.recorded().len();
+    for (name, step) in bad {
+        let fault = build(&world, &bid(), &[step]).expect_err(name);
+        assert_eq!(fault.kind, FaultKind::Denied, "{name}");
+    }
+    assert_eq!(world.host.recorded().len(), signed, "nothing was signed");
+    // Without a list there are no deployments.
+    let fault = build(&World::new(), &bid(), &[good()]).expect_err("no factories");
+    assert_eq!(fault.kind, FaultKind::Denied);
 }
 
 #[test]

@@ -10,5 +10,6 @@ mod observing;
 mod prices;
 mod reading;
 mod sending;
+mod tokens;
 #[path = "../common/two_nodes.rs"]
 mod two_nodes;

@@ -1,6 +1,6 @@
 //! Every check with its reason, the order among them, and what they cost.
 
-use sdk_plugin::request::ProtocolVersion;
+use sdk_plugin::request::{ProtocolVersion, Purpose};
 use sdk_plugin::testkit::block_on;
 use sdk_plugin::{FaultKind, PaymentRequest, SchemeHandler};
 use serde_json::json;
@@ -406,14 +406,24 @@ fn t29_an_asset_without_code_is_refused_and_the_answer_is_not_kept() {
 #[test]
 fn one_verify_of_an_account_is_one_round_trip_with_the_simulation_in_it() {
     let world = World::new();
-    assert!(world.verify(&good()).is_ok());
-    assert!(world.verify(&good()).is_ok());
+    let verify = with(|request| request.purpose = Purpose::Verify);
+    assert!(world.verify(&verify).is_ok());
+    assert!(world.verify(&verify).is_ok());
     let batches = world.batches();
     let [cold, warm] = batches.as_slice() else {
         panic!("two verifies, two round trips: {batches:?}");
     };
     let methods: Vec<_> = cold.iter().map(|call| call.method.as_str()).collect();
-    assert_eq!(methods, ["eth_getCode", "eth_getCode", "eth_call", "eth_call"]);
+    assert_eq!(
+        methods,
+        [
+            "eth_getCode",
+            "eth_getCode",
+            "eth_call",
+            "eth_call",
+            "eth_gasPrice"
+        ]
+    );
     let [code, simulation, state] = warm.as_slice() else {
         panic!("the asset's code is remembered: {warm:?}");
     };
@@ -423,6 +433,7 @@ fn one_verify_of_an_account_is_one_round_trip_with_the_simulation_in_it() {
     assert_eq!((&call["from"], &call["to"]), (&json!(FACILITATOR), &json!(ASSET)));
     assert!(is_transfer(call["data"].as_str().unwrap()));
     assert_eq!(call["gas"], json!("0x61a80"));
+    assert_eq!(call["gasPrice"], json!("0x3b9aca00"), "tokens can answer by it");
     assert!(
         state.params[0]["data"]
             .as_str()
@@ -431,11 +442,11 @@ fn one_verify_of_an_account_is_one_round_trip_with_the_simulation_in_it() {
     );
 
     world.host.advance_ms(15 * 60 * 1000);
-    assert!(world.verify(&good()).is_ok());
+    assert!(world.verify(&verify).is_ok());
     assert_eq!(
         world.batches()[2].len(),
-        4,
-        "after 15 minutes the code is read again"
+        5,
+        "after 15 minutes the code is read again, and the price"
     );
 }
 

@@ -2,6 +2,7 @@
 //! at every call, and what evidence proves.
 
 mod checks;
+mod deployments;
 mod golden;
 mod hostile;
 mod judge;
@@ -10,6 +11,7 @@ mod nodes;
 mod pairing;
 mod plan;
 mod sellers;
+mod supported;
 mod trouble;
 #[path = "../common/two_nodes.rs"]
 mod two_nodes;

@@ -3,7 +3,7 @@
 use schemes_evm::abi::{AUTHORIZATION_CANCELED_TOPIC, AUTHORIZATION_USED_TOPIC};
 use sdk_plugin::chain::GuardState;
 use sdk_plugin::host::RpcError;
-use sdk_plugin::request::ProtocolVersion;
+use sdk_plugin::request::{ProtocolVersion, Purpose};
 use sdk_plugin::scheme::{
     Gate, Judgement, LaneChoice, LogFilter, OnFail, Plan, Planned, ReadAt, Reserve, Verdict,
 };
@@ -12,7 +12,9 @@ use sdk_plugin::{PaymentRequest, SchemeHandler, Value};
 use serde_json::json;
 
 use crate::judge::{evidence, reverted};
-use crate::world::{ASSET, Chain, NONCE, Offer, PAYER, World, good, internal_error, revert, word_result};
+use crate::world::{
+    ASSET, Chain, FACILITATOR, NONCE, Offer, PAYER, World, good, internal_error, revert, word_result,
+};
 
 #[test]
 fn a_plan_is_one_step_with_its_proof_and_reserve() {
@@ -62,6 +64,7 @@ fn a_plan_is_one_step_with_its_proof_and_reserve() {
     // A verify for a seller who wants a promise reports the same, and its balance is read in the same round trip.
     let promised = PaymentRequest {
         wants_reserves: true,
+        purpose: Purpose::Verify,
         ..good()
     };
     let other = World::new();
@@ -73,8 +76,10 @@ fn a_plan_is_one_step_with_its_proof_and_reserve() {
     assert_eq!(other.batches().len(), 1);
     assert_eq!(reserves(&good()), None, "without a promise no balance is read");
     let batches = world.batches();
-    assert_eq!(batches.len(), 1);
-    let methods: Vec<_> = batches[0].iter().map(|call| call.method.as_str()).collect();
+    let [first, at_price] = batches.as_slice() else {
+        panic!("two batches: {batches:?}")
+    };
+    let methods: Vec<_> = first.iter().map(|call| call.method.as_str()).collect();
     assert_eq!(
         methods,
         [
@@ -83,10 +88,20 @@ fn a_plan_is_one_step_with_its_proof_and_reserve() {
             "eth_blockNumber",
             "eth_call",
             "eth_estimateGas",
-            "eth_call"
+            "eth_call",
+            "eth_gasPrice"
         ],
         "the height is read before the balance"
     );
+    // What is sent is tried from the account that sends it, at a price.
+    let estimate = at_price.iter().find(|call| call.method == "eth_estimateGas");
+    let estimate = &estimate.expect("an estimate").params[0];
+    assert_eq!(
+        (&estimate["from"], &estimate["gasPrice"]),
+        (&json!(FACILITATOR), &json!("0x3b9aca00"))
+    );
+    world.plan(&good()).expect("a plan");
+    assert_eq!(world.batches().len(), 3, "the price is remembered");
 }
 
 #[test]

@@ -6,6 +6,7 @@ use k256::ecdsa::SigningKey;
 use sdk_plugin::PaymentRequest;
 use sdk_plugin::Value;
 use sdk_plugin::host::{RpcError, RpcResult};
+use sdk_plugin::request::Purpose;
 use serde_json::json;
 
 use crate::world::{ASSET, Chain, Offer, World, good, hex_result, magic, revert, set_authorization};
@@ -81,6 +82,48 @@ fn t156_what_the_token_itself_can_not_verify_is_refused() {
 }
 
 #[test]
+fn every_kind_of_payer_pays_by_its_own_rule() {
+    let delegation = [&[0xef, 0x01, 0x00][..], &[0x77; 20]].concat();
+    let bytes_overload = "0xcf092995";
+    let by_owner = (U256::from(1), vec![0x11_u8; 65]).abi_encode_params();
+    let kinds: [(&str, &[u8], PaymentRequest, &str); 5] = [
+        ("account", &[], good(), "0xe3ee160e"),
+        (
+            "wallet",
+            &[0x60],
+            Offer::default().with_signature(&[9; 65]),
+            "0xe3ee160e",
+        ),
+        ("delegated account", &delegation, good(), "0xe3ee160e"),
+        ("passkey wallet", &[0x60], of_wallet(), bytes_overload),
+        (
+            "wallet that wraps its owner's signature",
+            &[0x60],
+            Offer::default().with_signature(&by_owner),
+            bytes_overload,
+        ),
+    ];
+    for (kind, code, request, operation) in kinds {
+        let world = |answer: RpcResult| {
+            World::with(|chain| {
+                chain.payer_code = hex_result(code);
+                chain.wallet = answer;
+            })
+        };
+        let plan = world(magic()).plan(&request).expect(kind);
+        assert_eq!(plan.steps[0].call.operation, operation, "{kind}");
+        assert!(world(magic()).verify(&request).is_ok(), "{kind}");
+        // Any code decides alone: an account's own good signature does not count against it.
+        let refusing = world(hex_result(&[0xff; 32]));
+        if code.is_empty() {
+            assert!(refusing.verify(&request).is_ok(), "{kind}");
+        } else {
+            assert_eq!(refusing.refused(&request), SIGNATURE, "{kind}");
+        }
+    }
+}
+
+#[test]
 fn t157_a_permit2_payload_of_any_spender_is_refused_before_a_read() {
     for spender in ["0x000000000022D473030F116dDEE9F6B43aC78BA3", ASSET] {
         let mut request = good();
@@ -146,8 +189,33 @@ fn a_wallet_that_answers_by_the_price_of_gas_is_tried_at_a_real_one() {
         });
         assert!(world.verify(&request).is_ok());
     }
-    // Nothing more is read for an account without code.
+    // The verify of an account without code takes one round trip, and the next one is at the price that it reads.
+    let verify = PaymentRequest {
+        purpose: Purpose::Verify,
+        ..good()
+    };
     let world = World::with(|chain| chain.priced = Some(revert("no")));
-    assert!(world.verify(&good()).is_ok());
+    assert!(world.verify(&verify).is_ok());
     assert_eq!(world.batches().len(), 1);
+    assert_eq!(world.verify(&verify).expect_err("refused").reason, SIMULATION);
+}
+
+#[test]
+fn t31_a_token_that_answers_by_the_price_of_gas_is_refused_before_a_send() {
+    let world = World::with(|chain| chain.priced = Some(revert("not at this price")));
+    assert_eq!(world.refused(&good()), SIMULATION);
+    // A price that the node rejects is read again.
+    let world = World::new();
+    assert!(world.plan(&good()).is_ok());
+    world.chain().priced = Some(RpcResult::Error(RpcError {
+        code: -32000,
+        message: "max fee per gas less than block base fee".into(),
+        data: Value::Null,
+    }));
+    world.plan(&good()).expect("without a price");
+    world.chain().gas_price = RpcResult::Ok(json!("0x77359400"));
+    world.plan(&good()).expect("at the new price");
+    let batches = world.batches();
+    let priced = &batches.last().expect("a batch")[2].params[0];
+    assert_eq!(priced["gasPrice"], json!("0x77359400"));
 }

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard};
 
 use alloy_primitives::{Address, B256, U256, address, b256, keccak256};
-use alloy_sol_types::SolValue;
+use alloy_sol_types::{SolCall, SolValue};
 use k256::ecdsa::SigningKey;
 use schemes_evm::abi::{MULTICALL3, Multicall};
 use schemes_evm::exact::ExactEvm;
@@ -44,6 +44,8 @@ pub struct Chain {
     pub gas_price: RpcResult,
     pub height: RpcResult,
     pub balance: RpcResult,
+    /// What the two calls of a deployment answer.
+    pub rehearsal: RpcResult,
     /// What the multicall of the diagnosis answers.
     pub diagnosis: RpcResult,
     /// `authorizationState`, beside the simulation.
@@ -66,6 +68,7 @@ impl Default for Chain {
             gas_price: RpcResult::Ok(json!("0x3b9aca00")),
             height: RpcResult::Ok(json!("0x64")),
             balance: word_result(50_000),
+            rehearsal: hex_result(&[]),
             diagnosis: Token::default().answer(),
             state: word_result(0),
             head_s: NOW_S,
@@ -245,7 +248,8 @@ impl World {
 
     /// The same reason from verify and from plan, in fresh instances on the same chain.
     pub fn refused(&self, request: &PaymentRequest) -> String {
-        let fresh = Self::with(|chain| *chain = self.chain().clone()).allowing(self.assets.clone());
+        let mut fresh = Self::with(|chain| *chain = self.chain().clone()).allowing(self.assets.clone());
+        fresh.options.clone_from(&self.options);
         let planned = fresh.plan(request).expect_err("plan refuses").reason;
         let verified = self.verify(request).expect_err("verify refuses").reason;
         assert_eq!(planned, verified, "plan and verify differ");
@@ -304,6 +308,7 @@ pub fn lane(signer: &str) -> Lane {
 fn answer(chain: &Chain, method: &str, params: &Value) -> RpcResult {
     let to = params[0]["to"].as_str().unwrap_or_default().to_owned();
     let data = params[0]["data"].as_str().unwrap_or_default().to_owned();
+    let is_multicall = to == MULTICALL3.to_string().to_lowercase();
     let is_priced = params[0]["gasPrice"] == json!("0x3b9aca00");
     match method {
         "eth_gasPrice" => chain.gas_price.clone(),
@@ -322,9 +327,17 @@ fn answer(chain: &Chain, method: &str, params: &Value) -> RpcResult {
         "eth_call" if to == ASSET && is_transfer(&data) => chain.simulation.clone(),
         "eth_call" if to == ASSET && data.starts_with("0x70a08231") => chain.balance.clone(),
         "eth_call" if to == PAYER.to_lowercase() && data.starts_with("0x1626ba7e") => chain.wallet.clone(),
-        "eth_call" if to == MULTICALL3.to_string().to_lowercase() => chain.diagnosis.clone(),
+        "eth_estimateGas" if is_multicall => chain.estimate.clone(),
+        "eth_call" if is_multicall && is_rehearsal(&data) => chain.rehearsal.clone(),
+        "eth_call" if is_multicall => chain.diagnosis.clone(),
         _ => panic!("unexpected {method} {params}"),
     }
+}
+
+/// Two calls with the result of each: a deployment and a transfer.
+fn is_rehearsal(data: &str) -> bool {
+    let data = hex::decode(data.trim_start_matches("0x")).unwrap();
+    Multicall::tryAggregateCall::abi_decode(&data).is_ok_and(|call| call.calls.len() == 2)
 }
 
 pub fn is_transfer(data: &str) -> bool {

@@ -72,7 +72,7 @@ impl Call {
             (Wanted::Verdict, Some(_)) => Ok(0),
             (Wanted::Verdict, None) => wanted.tried(answers.take()?, "simulation of the collection")?,
             (Wanted::Plan, _) => {
-                let estimate = step::or_called(cx, answers.take()?, &self.call, self.max_gas).await?;
+                let estimate = step::or_called(cx, answers.take()?, self.call.call(), self.max_gas).await?;
                 estimated(estimate)?
             }
         };

@@ -134,7 +134,7 @@ impl<'a> NodeReads<'a> {
             let tried = answers.take()?;
             let tried = match self.wanted {
                 Wanted::Verdict => tried,
-                Wanted::Plan => step::or_called(cx, tried, call, call.gas.unwrap_or_default()).await?,
+                Wanted::Plan => step::or_called(cx, tried, call.call(), call.gas.unwrap_or_default()).await?,
             };
             outcomes.push(self.wanted.tried(tried, "an escrow's call, tried")?);
         }
