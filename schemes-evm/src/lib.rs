@@ -6,10 +6,12 @@
 //!
 //! What they share: [`abi`] (contract interfaces), [`rpc`] (typed reads), [`signature`] (who signed),
 //! [`step`] (how calls are tried and planned), [`deployment`] (wallets that do not exist yet),
+//! [`builder_code`] (a suffix of calldata),
 //! [`text`] and [`members`] (strict spellings). Everything outside comes through [`sdk_plugin::Cx`].
 
 pub mod abi;
 pub mod auth_capture;
+pub mod builder_code;
 pub mod deployment;
 pub mod driver;
 pub mod exact;

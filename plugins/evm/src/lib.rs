@@ -2,6 +2,7 @@
 //!
 //! All behaviour is the library's; this crate declares what the file contains and reads its configuration.
 
+use schemes_evm::builder_code::OwnCodes;
 use schemes_evm::driver::{EvmDriver, FAMILY};
 use schemes_evm::exact::{Config, DEFAULT_MAX_GAS, ExactEvm, SCHEME};
 use sdk_plugin::abi::PluginRoles;
@@ -17,22 +18,29 @@ export_plugin!(MANIFEST, create);
 #[serde(deny_unknown_fields, default)]
 struct Settings {
     max_gas: u64,
+    builder_code: OwnCodes,
 }
 
 impl Default for Settings {
     fn default() -> Self {
         Self {
             max_gas: DEFAULT_MAX_GAS,
+            builder_code: OwnCodes::default(),
         }
     }
 }
 
 fn create(config: Value) -> Result<PluginRoles, Fault> {
     let settings: Settings = config::instance("switchyard.evm", config)?;
+    settings
+        .builder_code
+        .check()
+        .map_err(|why| config::invalid_instance("switchyard.evm", &why))?;
     let driver = EvmDriver::with_known_assets(Manifest::parse(MANIFEST)?.known_assets())
         .with_max_gas(settings.max_gas);
     let exact = ExactEvm::new(Config {
         max_gas: settings.max_gas,
+        builder_code: settings.builder_code,
     });
     Ok(PluginRoles::default()
         .driver(FAMILY, driver)
@@ -199,7 +207,8 @@ mod tests {
         let schema = manifest().config_schema;
         let declared = &schema["properties"];
         assert_eq!(declared["max_gas"]["default"], json!(DEFAULT_MAX_GAS));
-        assert_eq!(declared.as_object().map(serde_json::Map::len), Some(1));
+        assert!(declared["builder_code"]["properties"]["service"].is_object());
+        assert_eq!(declared.as_object().map(serde_json::Map::len), Some(2));
 
         assert!(create(Value::Null).is_ok());
         assert!(create(json!({})).is_ok());
@@ -209,6 +218,8 @@ mod tests {
             json!({"max_gas": "many"}),
             json!({"max_gas": -1}),
             json!({"maxGas": 1}),
+            json!({"builder_code": {"facilitator": "My Code"}}),
+            json!({"builder_code": {"w": "code"}}),
         ] {
             let fault = create(bad.clone()).expect_err("a bad configuration");
             assert!(fault.message.contains("switchyard.evm"), "{bad}: {fault}");

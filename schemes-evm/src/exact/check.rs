@@ -79,6 +79,11 @@ impl ExactEvm {
             }
             Wrapper::Allowed(_) | Wrapper::Forbidden(_) | Wrapper::None => None,
         };
+        // Simulated as it is sent: with the same suffix.
+        let suffix = self
+            .config
+            .builder_code
+            .suffix(request.version, &request.extensions);
         let limits = self.limits(cx, &payment, deploys.is_some())?;
         let mut question = Question {
             payment: &payment,
@@ -90,7 +95,7 @@ impl ExactEvm {
             settles: request.purpose != Purpose::Verify,
             trial: Trial {
                 payment: &payment,
-                transfer: payment.transfer(facilitator, &inner, deploys, limits.max_gas),
+                transfer: payment.transfer(facilitator, &inner, deploys, &suffix, limits.max_gas),
                 rehearsal: deploys
                     .map(|deployment| payment.rehearsal(facilitator, &inner, deployment, limits.max_gas)),
                 wanted,

@@ -37,6 +37,7 @@ use sdk_plugin::scheme::{Identity, Judgement, Plan, Planned, Supported, Valid, V
 use sdk_plugin::wire::Kind;
 use sdk_plugin::{Cx, Fault, PaymentRequest, SchemeHandler, async_trait};
 
+use crate::builder_code::{self, OwnCodes};
 use crate::step::{Checked, Wanted};
 use code_cache::CodeCache;
 use gas_shortages::GasShortages;
@@ -49,17 +50,20 @@ pub const VERSIONS: [u8; 2] = [2, 1];
 pub use crate::step::DEFAULT_MAX_GAS;
 
 /// Settings of the scheme, valid on every network.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
     /// Most gas that one transfer may use, in simulation and in the transaction, unless the network's options set another
     /// limit.
     pub max_gas: u64,
+    /// The operator's own codes for the extension `builder-code`.
+    pub builder_code: OwnCodes,
 }
 
 impl Default for Config {
     fn default() -> Self {
         Self {
             max_gas: DEFAULT_MAX_GAS,
+            builder_code: OwnCodes::default(),
         }
     }
 }
@@ -100,11 +104,16 @@ impl SchemeHandler for ExactEvm {
             network: network.id.clone(),
             extra: extra.clone(),
         };
+        let extensions = if self.config.builder_code.is_empty() {
+            Vec::new()
+        } else {
+            vec![builder_code::KEY.to_owned()]
+        };
         // Retained signers serve what is bound to them: nothing new shall name them.
         let signers = network.lanes.iter().map(|lane| lane.signer.clone()).collect();
         Ok(Supported {
             kinds: VERSIONS.map(kind).into(),
-            extensions: Vec::new(),
+            extensions,
             signers,
         })
     }

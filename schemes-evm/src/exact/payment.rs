@@ -206,20 +206,22 @@ impl Payment {
         .abi_encode()
     }
 
-    /// The transaction's call: the transfer, after the deployment of the payer's wallet where there is one.
+    /// The transaction's call: the transfer with its builder codes; or after the deployment of the payer's wallet, without
+    /// them: that call has one spelling only.
     #[must_use]
     pub(super) fn transfer(
         &self,
         facilitator: Address,
         signature: &[u8],
         deploys: Option<&Deployment>,
+        suffix: &[u8],
         gas: u64,
     ) -> EthCall {
         match deploys {
             None => EthCall {
                 from: Some(facilitator),
                 to: self.asset,
-                data: self.calldata(signature),
+                data: [&self.calldata(signature), suffix].concat(),
                 gas: Some(gas),
             },
             Some(deployment) => {
