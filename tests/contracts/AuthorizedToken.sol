@@ -123,6 +123,7 @@ abstract contract AuthorizedToken is TokenBase {
         notBlacklisted(a.from)
         notBlacklisted(a.to)
     {
+        if (authorizationState[a.from][a.nonce] && _returnsForUsed()) return;
         _checkAuthorization(a, TRANSFER_WITH_AUTHORIZATION_TYPEHASH, signature);
         _settleAuthorized(a.from, a.to, a.value, a.nonce);
     }
@@ -142,6 +143,11 @@ abstract contract AuthorizedToken is TokenBase {
     function _settleAuthorized(address from, address to, uint256 value, bytes32 nonce) internal virtual {
         _markUsed(from, nonce);
         _transfer(from, to, value);
+    }
+
+    // Some deployed tokens do nothing for a used authorization, where others revert.
+    function _returnsForUsed() internal view virtual returns (bool) {
+        return false;
     }
 
     function _markUsed(address from, bytes32 nonce) internal {

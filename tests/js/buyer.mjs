@@ -3,6 +3,8 @@
 // Environment: BUYER_KEY (EVM, 0x and hex) or SOLANA_KEY (base58 of 32 or 64 bytes) or both; optional NETWORK
 // (eip155:84532), RPC_URL (needed only for Permit2 approvals), SOLANA_NETWORK (that of Solana's devnet) and
 // SOLANA_RPC_URL, without which the client uses the public network; MAX_DOLLARS, the most that one payment may take (1).
+// With WALLET (an address) a contract wallet pays, for which BUYER_KEY signs; FACTORY and FACTORY_CALLDATA: it is not deployed
+// yet, and this deploys it (ERC-6492); OWNER_INDEX: it wraps its owners' signatures as WrappingWallet.sol does.
 // With both keys it takes the seller's first offer. On EVM it pays with scheme exact or auth-capture.
 // Prints one line of JSON: {status, ok, payer, body, payment: the decoded PAYMENT-RESPONSE or null, required: the
 // decoded PAYMENT-REQUIRED of a refused payment or null}. Exit code 0 when an HTTP answer arrived, whatever its status.
@@ -11,8 +13,32 @@ import { ExactEvmScheme } from "@x402/evm/exact/client";
 import { ExactSvmScheme } from "@x402/svm/exact/client";
 import { decodePaymentResponseHeader, wrapFetchWithPayment, x402Client } from "@x402/fetch";
 import { decodePaymentRequiredHeader } from "@x402/core/http";
+import { encodeAbiParameters, hashTypedData, keccak256, serializeErc6492Signature, toHex } from "viem";
 import { privateKeyToAccount } from "viem/accounts";
 import { body, env, fail, report, SOLANA_DEVNET, solanaSigner } from "./common.mjs";
+
+// A signer whose address is the wallet's, and whose signatures are what the wallet accepts.
+function contractWallet(key) {
+  const [address, index, factory] = [env("WALLET", ""), env("OWNER_INDEX", ""), env("FACTORY", "")];
+  const message = (hash) => {
+    const type = keccak256(toHex("WalletMessage(address wallet,bytes32 hash)"));
+    const members = [{ type: "bytes32" }, { type: "address" }, { type: "bytes32" }];
+    return keccak256(encodeAbiParameters(members, [type, address, hash]));
+  };
+  const wrapped = async (hash) => {
+    const signature = await key.sign({ hash: message(hash) });
+    return encodeAbiParameters([{ type: "uint256" }, { type: "bytes" }], [BigInt(index), signature]);
+  };
+  return {
+    address,
+    signTypedData: async (typed) => {
+      const hash = hashTypedData(typed);
+      const signature = index === "" ? await key.sign({ hash }) : await wrapped(hash);
+      if (factory === "") return signature;
+      return serializeErc6492Signature({ address: factory, data: env("FACTORY_CALLDATA", ""), signature });
+    },
+  };
+}
 
 try {
   const url = process.argv[2];
@@ -30,7 +56,8 @@ try {
     payers.push(signer.address);
   }
   if (evmKey !== "") {
-    const account = privateKeyToAccount(evmKey);
+    const key = privateKeyToAccount(evmKey);
+    const account = env("WALLET", "") === "" ? key : contractWallet(key);
     const rpcUrl = env("RPC_URL", "");
     const scheme = new ExactEvmScheme(account, rpcUrl === "" ? undefined : { rpcUrl });
     const network = env("NETWORK", "eip155:84532");

@@ -23,6 +23,10 @@ pub const WALLET: &str = "0x1271000000000000000000000000000000000003";
 pub const MOCK_WALLET: &str = "0x1271000000000000000000000000000000000004";
 /// Deploys ERC-1271 wallets at predictable addresses, for ERC-6492.
 pub const WALLET_FACTORY: &str = "0x6492000000000000000000000000000000000005";
+/// Deploys wallets that wrap their owners' signatures, at predictable addresses.
+pub const WRAPPING_FACTORY: &str = "0x6492000000000000000000000000000000000007";
+/// No token: every call of it succeeds.
+pub const ACCEPTS_ANYTHING: &str = "0xacc0000000000000000000000000000000000008";
 /// An EIP-7702 delegate that refuses every signature; see [`Devnet::delegate`].
 pub const REFUSING_DELEGATE: &str = "0x7702000000000000000000000000000000000006";
 

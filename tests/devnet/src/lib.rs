@@ -36,8 +36,9 @@ pub use accounts::{Account, FACILITATOR, MERCHANT, PAYER};
 pub use anvil::{Anvil, AnvilOptions};
 pub use auth_capture::{AUTH_CAPTURE_V10, AUTH_CAPTURE_V11, AuthCapture, FeeForm, PaymentInfo, PaymentState};
 pub use chain::{
-    BUYER_TOKENS, Devnet, FACILITATOR_WEI, FEE_TOKEN, LYING_TOKEN, MOCK_WALLET, MULTICALL3, Mining, Options,
-    PERMIT2, PERMIT2_PROXY, REFUSING_DELEGATE, USDC, WALLET, WALLET_FACTORY,
+    ACCEPTS_ANYTHING, BUYER_TOKENS, Devnet, FACILITATOR_WEI, FEE_TOKEN, LYING_TOKEN, MOCK_WALLET, MULTICALL3,
+    Mining, Options, PERMIT2, PERMIT2_PROXY, REFUSING_DELEGATE, USDC, WALLET, WALLET_FACTORY,
+    WRAPPING_FACTORY,
 };
 pub use error::Error;
 pub use npm::Npm;

@@ -9,8 +9,8 @@ use crate::operators::{
     ARBITER, ARBITER_OPERATOR, HOSTILE_OPERATOR, TIME_LOCK_OPERATOR, TIME_LOCK_OPERATOR_V10,
 };
 use crate::{
-    Devnet, Error, FEE_TOKEN, LYING_TOKEN, MERCHANT, MOCK_WALLET, MULTICALL3, PERMIT2, PERMIT2_PROXY,
-    REFUSING_DELEGATE, USDC, WALLET, WALLET_FACTORY,
+    ACCEPTS_ANYTHING, Devnet, Error, FEE_TOKEN, LYING_TOKEN, MERCHANT, MOCK_WALLET, MULTICALL3, PERMIT2,
+    PERMIT2_PROXY, REFUSING_DELEGATE, USDC, WALLET, WALLET_FACTORY, WRAPPING_FACTORY,
 };
 
 /// A contract at its address.
@@ -48,6 +48,8 @@ pub(crate) const PLANTED: &[Planting] = &[
     plain(WALLET, "Wallet1271"),
     plain(MOCK_WALLET, "MockWallet"),
     plain(WALLET_FACTORY, "WalletFactory"),
+    plain(WRAPPING_FACTORY, "WrappingWalletFactory"),
+    plain(ACCEPTS_ANYTHING, "AcceptsAnything"),
     plain(REFUSING_DELEGATE, "Delegate7702Refuses"),
     // The escrow of v1.1 with what belongs to it.
     built(

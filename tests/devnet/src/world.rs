@@ -148,6 +148,42 @@ impl Devnet {
             .map(drop)
     }
 
+    /// From which block on the lying token reverts in its mood 8. Up to the block before it, all is well.
+    ///
+    /// # Errors
+    /// As [`crate::Rpc::call`].
+    pub fn set_token_turn(&self, block: u128) -> Result<(), Error> {
+        self.set_variable("LyingToken", crate::LYING_TOKEN, "turnsAt", block)
+    }
+
+    /// What the contract that accepts anything answers to every call: one word, or nothing at all.
+    ///
+    /// # Errors
+    /// As [`crate::Rpc::call`].
+    pub fn set_accepted(&self, word: Option<u128>) -> Result<(), Error> {
+        let answer = [
+            Arg::uint(u128::from(word.is_none())),
+            Arg::uint(word.unwrap_or(0)),
+        ];
+        let data = self
+            .artifact("AcceptsAnything")?
+            .call("setAnswer(bool,uint256)", &answer)?;
+        self.send(&self.admin.address, crate::ACCEPTS_ANYTHING, &data)
+            .map(drop)
+    }
+
+    /// Sets what a holder has of a token, as a token does whose balances change without a transfer.
+    ///
+    /// # Errors
+    /// As [`crate::Rpc::call`].
+    pub fn rebase(&self, token: &str, holder: &str, units: u128) -> Result<(), Error> {
+        let place = self.mapping_slot("balanceOf", holder)?;
+        let word = hex_word(word_of_u128(units));
+        self.rpc()
+            .call("anvil_setStorageAt", json!([token, place, word]))
+            .map(drop)
+    }
+
     /// Chooses how the mock wallet answers: a number of the enum in `MockWallet.sol`.
     ///
     /// # Errors

@@ -125,6 +125,18 @@ pub fn buy_up_to(npm: &Npm, key: &str, dollars: &str, url: &str) -> Result<Value
     run_buyer(npm, Generation::V2, &environment, url)
 }
 
+/// The same for a contract wallet, for which the buyer's key signs. The environment describes it: see `buyer.mjs`.
+///
+/// # Errors
+/// As [`buy`].
+pub fn buy_with_wallet(npm: &Npm, key: &str, wallet: &[(&str, &str)], url: &str) -> Result<Value, Error> {
+    let environment: Vec<(&str, &str)> = [("BUYER_KEY", key)]
+        .into_iter()
+        .chain(wallet.iter().copied())
+        .collect();
+    run_buyer(npm, Generation::V2, &environment, url)
+}
+
 /// Lets a buyer with this key (base58) fetch the URL and pay on the Solana dev chain at `rpc`.
 ///
 /// # Errors

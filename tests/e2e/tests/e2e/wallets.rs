@@ -1,9 +1,11 @@
 //! Who signed: accounts, contract wallets, delegated accounts, and signatures in every wrong shape.
 
-use devnet::{MOCK_WALLET, REFUSING_DELEGATE, WALLET};
-use e2e::sign::hex0x;
+use devnet::{Arg, MOCK_WALLET, Npm, REFUSING_DELEGATE, WALLET, WALLET_FACTORY, WRAPPING_FACTORY};
+use e2e::payment::PRICE;
+use e2e::shop::{Generation, Seller, buy_with_wallet};
+use e2e::sign::{self, hex0x};
 use e2e::{Payment, World};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::reason;
 
@@ -207,24 +209,7 @@ fn t28_nothing_is_deployed_for_a_wallet_that_does_not_exist() {
     let payment = world
         .payment(2)
         .from_wallet("0x00000000000000000000000000000000006492aa");
-    let word = |number: u64| devnet::word_of_u128(number.into());
-    let inner = payment.signature();
-    let mut wrapped = devnet::word_of_address(devnet::USDC)
-        .expect("an address")
-        .to_vec();
-    for part in [
-        word(96).as_slice(),
-        &word(160),
-        &word(4),
-        &[0xa9, 0x05, 0x9c, 0xbb],
-        &[0; 28],
-        &word(65),
-        &inner,
-        &[0; 31],
-    ] {
-        wrapped.extend(part);
-    }
-    wrapped.extend([0x64, 0x92].repeat(16));
+    let mut wrapped = wrap(devnet::USDC, &[0xa9, 0x05, 0x9c, 0xbb], &payment.signature());
     let body = with_signature(&payment, &wrapped);
     world.untouched(|| {
         world.verify(&body).refused("eip6492_factory_not_allowed");
@@ -236,4 +221,256 @@ fn t28_nothing_is_deployed_for_a_wallet_that_does_not_exist() {
     wrapped[end..end + 65].copy_from_slice(&payment.signature());
     let _ = world.settle(&with_signature(&payment, &wrapped)).paid();
     assert_eq!((world.sent(), world.transfers()), (1, 1));
+}
+
+/// Calls of the factories that the operator of [`deploying`] allows.
+const CREATE: &str = "create(address,bytes32)";
+const CREATE_OF_TWO: &str = "create(address,address,bytes32)";
+const REFUSE: &str = "refuse()";
+
+fn selector(function: &str) -> String {
+    hex0x(&sign::keccak(function.as_bytes())[..4])
+}
+
+/// A facilitator that deploys the wallets of the test factories.
+fn deploying() -> World {
+    let plain = json!([selector(CREATE)]);
+    let wrapping = json!([selector(CREATE_OF_TWO), selector(REFUSE)]);
+    let factories = format!("{{ {WALLET_FACTORY:?} = {plain}, {WRAPPING_FACTORY:?} = {wrapping} }}");
+    World::builder()
+        .network(&format!(
+            "options = {{ max_clock_skew_s = 0, wallet_factories = {factories} }}"
+        ))
+        .start()
+}
+
+/// An ERC-6492 wrapper.
+fn wrap(factory: &str, calldata: &[u8], inner: &[u8]) -> Vec<u8> {
+    let word = |number: usize| devnet::word_of_u128(number as u128).to_vec();
+    let padded = |bytes: &[u8]| {
+        let mut padded = bytes.to_vec();
+        padded.resize(bytes.len().next_multiple_of(32), 0);
+        padded
+    };
+    let factory = devnet::word_of_address(factory).expect("an address").to_vec();
+    let (calldata, length) = (padded(calldata), calldata.len());
+    let parts = [
+        factory,
+        word(96),
+        word(128 + calldata.len()),
+        word(length),
+        calldata,
+        word(inner.len()),
+        padded(inner),
+        [0x64, 0x92].repeat(16),
+    ];
+    parts.concat()
+}
+
+/// A wallet that is not deployed, with money; the key of `buyer` owns it.
+struct Counterfactual {
+    wallet: String,
+    factory: &'static str,
+    /// That deploys it.
+    calldata: String,
+    buyer: usize,
+    wraps: bool,
+}
+
+impl Counterfactual {
+    fn new(world: &World, buyer: usize, wraps: bool) -> Self {
+        let (factory, contract, create, wallet_of) = if wraps {
+            let wallet_of = "walletOf(address,address,bytes32)";
+            (
+                WRAPPING_FACTORY,
+                "WrappingWalletFactory",
+                CREATE_OF_TWO,
+                wallet_of,
+            )
+        } else {
+            (
+                WALLET_FACTORY,
+                "WalletFactory",
+                CREATE,
+                "walletOf(address,bytes32)",
+            )
+        };
+        let owner = Arg::address(&world.chain.buyers[buyer].address).expect("an address");
+        let other = Arg::address(&world.chain.merchant.address).expect("an address");
+        let args = if wraps {
+            vec![other, owner, Arg::uint(1)]
+        } else {
+            vec![owner, Arg::uint(1)]
+        };
+        let artifact = world.chain.artifact(contract).expect("an artefact");
+        let wallet_of = artifact.call(wallet_of, &args).expect("encodes");
+        let answer = world
+            .chain
+            .rpc()
+            .eth_call(None, factory, &wallet_of)
+            .expect("an address");
+        let wallet = hex0x(&answer[12..]);
+        world
+            .chain
+            .mint(devnet::USDC, &wallet, 10 * PRICE)
+            .expect("money");
+        Self {
+            wallet,
+            factory,
+            calldata: artifact.call(create, &args).expect("encodes"),
+            buyer,
+            wraps,
+        }
+    }
+
+    /// Of the wallet's own form.
+    fn signature(&self, payment: &Payment) -> Vec<u8> {
+        if !self.wraps {
+            return payment.signature().to_vec();
+        }
+        let digest = payment.transfer.digest(&payment.domain);
+        let message = [
+            sign::keccak(b"WalletMessage(address wallet,bytes32 hash)"),
+            devnet::word_of_address(&self.wallet).expect("an address"),
+            digest,
+        ];
+        let signature = sign::sign(&payment.key, &sign::keccak(&message.concat()));
+        let word = devnet::word_of_u128;
+        [&word(1)[..], &word(64), &word(65), &signature, &[0; 31]].concat()
+    }
+
+    fn payment(&self, world: &World) -> Payment {
+        world.payment(self.buyer).from_wallet(&self.wallet)
+    }
+
+    /// A fresh payment in a wrapper that calls the factory like this.
+    fn body_with(&self, world: &World, calldata: &str) -> Value {
+        let payment = self.payment(world);
+        let calldata = hex::decode(calldata.trim_start_matches("0x")).expect("hex");
+        with_signature(
+            &payment,
+            &wrap(self.factory, &calldata, &self.signature(&payment)),
+        )
+    }
+
+    fn body(&self, world: &World) -> Value {
+        self.body_with(world, &self.calldata)
+    }
+
+    fn exists(&self, world: &World) -> bool {
+        let code = world
+            .chain
+            .rpc()
+            .call("eth_getCode", json!([self.wallet, "latest"]));
+        code.expect("code") != json!("0x")
+    }
+}
+
+#[test]
+fn t28_a_wallet_is_deployed_in_the_transaction_of_its_first_payment() {
+    let world = deploying();
+    for wraps in [false, true] {
+        let wallet = Counterfactual::new(&world, 2, wraps);
+        let first = wallet.body(&world);
+        world.verify(&first).valid();
+        assert!(!wallet.exists(&world));
+        let hash = world.settle(&first).paid();
+        let receipt = world
+            .chain
+            .receipt(&hash)
+            .expect("the node answers")
+            .expect("a receipt");
+        assert_eq!(
+            receipt["to"].as_str().map(str::to_lowercase),
+            Some(devnet::MULTICALL3.to_lowercase())
+        );
+        assert!(wallet.exists(&world));
+        // In the same wrapper, a wallet that exists pays like any other.
+        let second = wallet.body(&world);
+        world.verify(&second).valid();
+        let hash = world.settle(&second).paid();
+        let receipt = world
+            .chain
+            .receipt(&hash)
+            .expect("the node answers")
+            .expect("a receipt");
+        assert_eq!(
+            receipt["to"].as_str().map(str::to_lowercase),
+            Some(devnet::USDC.to_lowercase())
+        );
+        // And without a wrapper.
+        let payment = wallet.payment(&world);
+        let _ = world
+            .settle(&with_signature(&payment, &wallet.signature(&payment)))
+            .paid();
+        let _ = world.settle(&first).failed(reason::DUPLICATE);
+    }
+    assert_eq!((world.sent(), world.transfers()), (6, 6));
+}
+
+#[test]
+fn t28_a_deployment_without_a_payment_costs_nothing() {
+    let world = deploying();
+    for wraps in [false, true] {
+        let wallet = Counterfactual::new(&world, 2, wraps);
+        let stranger = Payment {
+            key: world.chain.buyers[3].key.clone(),
+            ..wallet.payment(&world)
+        };
+        let calldata = hex::decode(wallet.calldata.trim_start_matches("0x")).expect("hex");
+        let forged = with_signature(
+            &stranger,
+            &wrap(wallet.factory, &calldata, &wallet.signature(&stranger)),
+        );
+        let poor = wallet.payment(&world).of(11 * PRICE);
+        let poor = with_signature(&poor, &wrap(wallet.factory, &calldata, &wallet.signature(&poor)));
+        world.untouched(|| {
+            world.verify(&forged).refused(reason::SIMULATION);
+            world.settle(&forged).refused(reason::SIMULATION);
+            world.verify(&poor).refused(reason::BALANCE);
+            world.settle(&poor).refused(reason::BALANCE);
+            if wraps {
+                let failing = wallet.body_with(&world, &selector(REFUSE));
+                world.verify(&failing).refused(reason::SIMULATION);
+                world.settle(&failing).refused("smart_wallet_deployment_failed");
+            }
+            let unlisted = wallet.body_with(&world, &selector("walletOf(address,bytes32)"));
+            world.verify(&unlisted).refused("eip6492_factory_not_allowed");
+            world.settle(&unlisted).refused("eip6492_factory_not_allowed");
+        });
+        assert!(!wallet.exists(&world));
+    }
+}
+
+#[test]
+fn the_official_client_buys_with_every_kind_of_wallet() {
+    let (world, npm) = (deploying(), Npm::ensure().expect("the packages are installed"));
+    let merchant = world.chain.merchant.address.clone();
+    let seller = Seller::start(&npm, Generation::V2, &world.facilitator.url(), &merchant, &[])
+        .expect("the seller starts");
+    let buys = |buyer: usize, wallet: &[(&str, &str)]| {
+        let key = &world.chain.buyers[buyer].key;
+        let report = buy_with_wallet(&npm, key, wallet, &seller.resource).expect("the buyer gets an answer");
+        assert_eq!(report["status"].as_u64(), Some(200), "{report}");
+        assert_eq!(report["payment"]["success"], json!(true), "{report}");
+    };
+    buys(1, &[("WALLET", WALLET)]);
+    world
+        .chain
+        .delegate(&world.chain.buyers[4].address, WALLET)
+        .expect("delegated");
+    buys(4, &[]);
+    for wraps in [false, true] {
+        let wallet = Counterfactual::new(&world, 2, wraps);
+        let index = if wraps { "1" } else { "" };
+        let kind = [("WALLET", wallet.wallet.as_str()), ("OWNER_INDEX", index)];
+        let factory = [
+            ("FACTORY", wallet.factory),
+            ("FACTORY_CALLDATA", wallet.calldata.as_str()),
+        ];
+        buys(2, &[kind, factory].concat());
+        assert!(wallet.exists(&world));
+        buys(2, &kind);
+    }
+    assert_eq!(world.transfers(), 6);
 }
