@@ -199,6 +199,16 @@ pub fn listed(asset: Address, network: &NetworkView) -> Result<(), String> {
     ))
 }
 
+/// Whether transfers of an asset may share a transaction: the operator has listed it. The calls of a transaction share its
+/// gas, so that an asset nobody has looked at could use up that of the others.
+///
+/// # Errors
+/// The network's options can't be read.
+pub fn is_batchable(asset: Address, network: &NetworkView) -> Result<bool, Fault> {
+    let is_described = Options::read(&network.options)?.tokens.contains_key(&asset);
+    Ok(is_described || (network.assets.is_some() && listed(asset, network).is_ok()))
+}
+
 /// Gas that every transaction uses.
 const TRANSACTION_GAS: u64 = 21_000;
 /// Gas for a byte of calldata at the most (EIP-2028).

@@ -3,6 +3,8 @@
 /// Name and HELP text of every family that the core writes.
 #[rustfmt::skip]
 const HELP: &[(&str, &str)] = &[
+    ("switchyard_batched_steps_total", "Payments that were sent in a transaction with others."),
+    ("switchyard_batches_total", "Transactions that carry several payments."),
     ("switchyard_budget_refusals_total", "Settlements refused because a budget of the day (UTC) is used up."),
     ("switchyard_disk_refuses_writes", "1 while the data directory refuses writes, for instance because its disk is full: new payments get 503. Worth an alarm at 1."),
     ("switchyard_failing_payments_total", "How often so many payments failed on chain within minutes that new payers had to wait. Worth an alarm."),

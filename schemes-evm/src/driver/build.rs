@@ -1,7 +1,7 @@
 //! From a step to signed bytes: one signature by the host, and a comparison of what was signed with what was wanted. The
 //! chain is read only for a step that lost a slot: its call is simulated again.
 //!
-//! One step per transaction for now; the others are reported as left out.
+//! Several steps share a transaction in `shared`.
 
 use alloy_consensus::{SignableTransaction, Transaction, TxEip1559, TxEnvelope, TxLegacy};
 use alloy_eips::eip2718::{Decodable2718, Encodable2718};
@@ -13,42 +13,39 @@ use sdk_plugin::{Amount, Cx, Fault, HexBytes};
 
 use super::fees::{Fees, Terms};
 use super::market::L1_FEE_UNIT_BYTES;
+use super::shared;
 use crate::options::Options;
 use crate::rpc::{self, EthCall, Executed};
 use crate::{deployment, text};
 
-/// Signs the first step for the slot; the others are left out.
+/// Signs these steps for the slot.
 pub(super) async fn steps(cx: &Cx, slot: &Slot, bid: &Bid, steps: &[Step]) -> Result<Built, Fault> {
-    let Some((step, others)) = steps.split_first() else {
-        return Err(Fault::invalid("nothing to build: no steps"));
+    let step = match steps {
+        [] => return Err(Fault::invalid("nothing to build: no steps")),
+        [step] => step,
+        several => return shared::steps(cx, slot, bid, several).await,
     };
-    match &step.lane {
-        LaneChoice::Any => {}
-        LaneChoice::Signer { address } if address.eq_ignore_ascii_case(&slot.lane.signer) => {}
-        LaneChoice::Signer { address } => {
-            return Err(Fault::denied(format!(
-                "the step wants signer {address}, the slot is one of {}",
-                slot.lane.signer
-            )));
-        }
-        LaneChoice::Foreign => return Err(Fault::denied("EVM transactions are never signed by the client")),
-    }
-    let wanted = Wanted::of_call(&step.call)?;
-    if deployment::is_target(wanted.to) {
-        deployment::check(&wanted.input, cx.network()).map_err(|why| {
-            Fault::denied(format!(
-                "the step's call of Multicall3 is no allowed deployment of a wallet with its transfer: {why}"
-            ))
-        })?;
-    }
-    if slot.lost > 0
+    check_lane(step, slot)?;
+    let wanted = Wanted::of_call(cx, &step.call)?;
+    if slot.is_simulated()
         && let Some(why) = would_fail(cx, slot, &wanted).await?
     {
         return Ok(Built::would_fail(why));
     }
-    let mut built = sign(cx, slot, bid, &wanted).await?;
-    built.left_out = (1u32..).zip(others).map(|(index, _)| index).collect();
-    Ok(built)
+    sign(cx, slot, bid, &wanted).await
+}
+
+/// Whether the slot's signer may send the step.
+pub(super) fn check_lane(step: &Step, slot: &Slot) -> Result<(), Fault> {
+    match &step.lane {
+        LaneChoice::Any => Ok(()),
+        LaneChoice::Signer { address } if address.eq_ignore_ascii_case(&slot.lane.signer) => Ok(()),
+        LaneChoice::Signer { address } => Err(Fault::denied(format!(
+            "the step wants signer {address}, the slot is one of {}",
+            slot.lane.signer
+        ))),
+        LaneChoice::Foreign => Err(Fault::denied("EVM transactions are never signed by the client")),
+    }
 }
 
 /// Why the call would fail at the newest block; `None`: it would not.
@@ -81,16 +78,16 @@ pub(super) async fn fill(cx: &Cx, slot: &Slot, bid: &Bid) -> Result<Built, Fault
 
 /// The transaction without its number and price.
 #[derive(Debug)]
-struct Wanted {
-    to: Address,
-    value: U256,
-    input: Bytes,
-    gas_limit: u64,
+pub(super) struct Wanted {
+    pub(super) to: Address,
+    pub(super) value: U256,
+    pub(super) input: Bytes,
+    pub(super) gas_limit: u64,
 }
 
 impl Wanted {
     /// The call, once it is what it declares: grants are given by what is declared.
-    fn of_call(call: &Call) -> Result<Self, Fault> {
+    pub(super) fn of_call(cx: &Cx, call: &Call) -> Result<Self, Fault> {
         let denied = |why: &str| Fault::denied(format!("the step's call is not what it declares: {why}"));
         let to = text::address(&call.target).ok_or_else(|| denied("the target is not a 20-byte address"))?;
         if call.target != text::lower(to) {
@@ -108,6 +105,13 @@ impl Wanted {
             .compute_limit
             .filter(|gas| *gas > 0)
             .ok_or_else(|| denied("it has no compute limit"))?;
+        if deployment::is_target(to) {
+            deployment::check(call.data.as_ref(), cx.network()).map_err(|why| {
+                Fault::denied(format!(
+                    "the step's call of Multicall3 is no allowed deployment of a wallet with its transfer: {why}"
+                ))
+            })?;
+        }
         Ok(Self {
             to,
             value: call.native_value.0,
@@ -117,7 +121,7 @@ impl Wanted {
     }
 }
 
-async fn sign(cx: &Cx, slot: &Slot, bid: &Bid, wanted: &Wanted) -> Result<Built, Fault> {
+pub(super) async fn sign(cx: &Cx, slot: &Slot, bid: &Bid, wanted: &Wanted) -> Result<Built, Fault> {
     let chain_id = text::chain_id(&slot.lane.network)
         .ok_or_else(|| Fault::invalid(format!("{:?} is not eip155:<chain id>", slot.lane.network)))?;
     let terms = Terms::read(bid)?;
@@ -215,7 +219,7 @@ fn check_signed(bytes: &[u8], slot: &Slot, chain_id: u64, wanted: &Wanted) -> Re
     }
 }
 
-fn lane_signer(slot: &Slot) -> Result<Address, Fault> {
+pub(super) fn lane_signer(slot: &Slot) -> Result<Address, Fault> {
     text::address(&slot.lane.signer).ok_or_else(|| {
         Fault::invalid(format!(
             "the lane's signer {:?} is not an address",

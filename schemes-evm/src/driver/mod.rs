@@ -5,7 +5,7 @@
 //! | check | `check`, `allowances`, `gas`, `tokens` | 1; two or three more after the start, one more when calls have failed |
 //! | lane | here | 1 |
 //! | quote | `fees`, `market` | 0 or 1: the market is remembered for two seconds |
-//! | build, fill | `build` | 0, and one signature by the host |
+//! | build, fill | `build`, `shared` | 0, and one signature by the host; 1 for several steps, and for one that lost a slot |
 //! | broadcast | `send` | 1 |
 //! | observe | `observe` | 1; more for what has reads, reverted, has a used slot, or is searched for |
 //!
@@ -25,6 +25,7 @@ mod observe;
 mod official_types_tests;
 mod receipt;
 mod send;
+mod shared;
 mod tokens;
 mod wording;
 

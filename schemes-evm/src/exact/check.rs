@@ -22,6 +22,8 @@ use crate::step::{self, Checked, GasLimits, Wanted};
 pub(super) struct Good {
     pub(super) payment: Payment,
     pub(super) call: Transaction,
+    /// The payer has no code: its key signed, and nothing that it wrote runs.
+    pub(super) by_account: bool,
     /// Present when a plan was wanted.
     pub(super) funds: Option<Funds>,
 }
@@ -91,6 +93,7 @@ impl ExactEvm {
             digest,
             wrapper: &wrapper,
             account_signed,
+            has_code: true,
             refused_later,
             settles: request.purpose != Purpose::Verify,
             trial: Trial {
@@ -122,8 +125,14 @@ impl ExactEvm {
             data: std::mem::take(&mut question.trial.transfer.data),
             deploys: deploys.is_some(),
         };
+        let by_account = question.account_signed && !question.has_code;
         Ok(match funds {
-            Ok(funds) => Checked::Good(Box::new(Good { payment, call, funds })),
+            Ok(funds) => Checked::Good(Box::new(Good {
+                payment,
+                call,
+                by_account,
+                funds,
+            })),
             Err(refusal) => Checked::Refused(refusal),
         })
     }
@@ -151,6 +160,7 @@ impl ExactEvm {
         let mut answers = rpc::NODES.read_well_formed(cx, calls).await?;
 
         let has_code = !rpc::bytes(answers.take()?, "eth_getCode of the payer")?.is_empty();
+        question.has_code = has_code;
         let wallet = if account_signed {
             None
         } else {

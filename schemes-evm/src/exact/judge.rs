@@ -5,9 +5,10 @@
 //! paid.
 
 use alloy_primitives::{Address, U256};
-use sdk_plugin::Fault;
 use sdk_plugin::chain::{Evidence, ForeignTx, GuardState, Shown};
 use sdk_plugin::scheme::{Judgement, Paid, PaidReply, Plan, Refusal, Step};
+use sdk_plugin::{Fault, Value};
+use serde_json::{Map, json};
 
 use super::plan::Memo;
 use super::trace::{Sender, Trace, trace};
@@ -18,7 +19,11 @@ pub(super) fn judge(plan: &Plan, evidence: &Evidence, now_s: u64) -> Result<Judg
     let memo = Memo::deserialize_from(&step_of(plan, evidence)?.memo)?;
     let failure = match &evidence.shown {
         Shown::Landed { .. } => match trace(&memo, &evidence.logs, sender(&memo)) {
-            Trace::Paid(items) => return Ok(paid(plan, &memo, &evidence.tx_id, items)),
+            Trace::Paid(items) => {
+                let logs = if evidence.shared { items.as_slice() } else { &[] };
+                let extra = log_indices(logs);
+                return Ok(paid(plan, &memo, &evidence.tx_id, items, extra));
+            }
             Trace::Ambiguous if memo.deploys => {
                 return Ok(Judgement::Unproven {
                     why: "the wallet's deployment moved the payer's tokens too, and which transfer belongs to this payment is \
@@ -29,6 +34,12 @@ pub(super) fn judge(plan: &Plan, evidence: &Evidence, now_s: u64) -> Result<Judg
             Trace::UsedOtherwise | Trace::Unmoved | Trace::Ambiguous | Trace::Canceled => {
                 return Ok(event_mismatch(plan));
             }
+            // Other calls of the transaction succeeded without it.
+            Trace::Absent if evidence.shared => not_paid(
+                plan,
+                reason::TRANSACTION_FAILED,
+                "its call failed on chain, in a transaction with other payments".into(),
+            ),
             // Tokens that return where others revert: something else may have used the nonce before (T-111).
             Trace::Absent => event_mismatch(plan),
         },
@@ -105,7 +116,7 @@ fn explained(plan: &Plan, memo: &Memo, foreign: &[ForeignTx]) -> Option<Judgemen
             .map(|tx| (tx, trace(memo, &tx.logs, Sender::Stranger)))
     };
     let paid = traces().find_map(|(tx, trace)| match trace {
-        Trace::Paid(items) if !tx.earlier => Some(paid(plan, memo, &tx.tx_id, items)),
+        Trace::Paid(items) if !tx.earlier => Some(paid(plan, memo, &tx.tx_id, items, None)),
         Trace::Paid(_)
         | Trace::UsedOtherwise
         | Trace::Unmoved
@@ -162,13 +173,27 @@ fn not_paid(plan: &Plan, reason: &str, message: String) -> Judgement {
     })
 }
 
-fn paid(plan: &Plan, memo: &Memo, tx_id: &str, items: [String; 2]) -> Judgement {
+/// Which logs of a transaction with several payments are this one's, by their positions in the block; `None` without logs.
+fn log_indices(items: &[String]) -> Option<Map<String, Value>> {
+    let position = |item: &String| item.rsplit_once('/')?.1.parse::<u64>().ok();
+    let indices: Vec<u64> = items.iter().filter_map(position).collect();
+    (!indices.is_empty()).then(|| Map::from_iter([("logIndices".to_owned(), json!(indices))]))
+}
+
+fn paid(
+    plan: &Plan,
+    memo: &Memo,
+    tx_id: &str,
+    items: [String; 2],
+    extra: Option<Map<String, Value>>,
+) -> Judgement {
     Judgement::Paid(Paid {
         tx_id: tx_id.to_owned(),
         items: items.into(),
         reply: PaidReply {
             payer: plan.payer.clone(),
             amount: Some(memo.value),
+            extra,
             ..PaidReply::default()
         },
         writes: Vec::new(),

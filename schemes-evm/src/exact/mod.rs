@@ -141,7 +141,7 @@ impl SchemeHandler for ExactEvm {
 
     async fn plan(&self, cx: &Cx, request: &PaymentRequest) -> Result<Planned, Fault> {
         Ok(match self.check(cx, request, Wanted::Plan).await? {
-            Checked::Good(good) => plan::plan(&good)?,
+            Checked::Good(good) => plan::plan(&good, cx.network())?,
             Checked::Refused(refusal) => Planned::Refused(refusal),
         })
     }

@@ -2,6 +2,7 @@
 
 use alloy_primitives::{Address, B256, U256};
 use alloy_sol_types::SolCall;
+use sdk_plugin::cx::NetworkView;
 use sdk_plugin::scheme::{
     EvidenceWanted, Gate, Guard, LaneChoice, LogFilter, OnFail, Plan, Planned, ReadAt, ReadWanted, Reserve,
     Step,
@@ -34,7 +35,7 @@ pub(super) struct Memo {
 }
 
 /// One transfer, from any signer, with the payer's balance reserved.
-pub(super) fn plan(good: &Good) -> Result<Planned, Fault> {
+pub(super) fn plan(good: &Good, network: &NetworkView) -> Result<Planned, Fault> {
     let payment = &good.payment;
     let funds = good
         .funds
@@ -54,7 +55,7 @@ pub(super) fn plan(good: &Good) -> Result<Planned, Fault> {
         lane: LaneChoice::Any,
         gate: Gate::None,
         on_fail: OnFail::Stop,
-        batchable: !good.call.deploys,
+        batchable: good.by_account && !good.call.deploys && step::is_batchable(payment.asset, network)?,
         max_cost: None,
         expires_at_s: seconds(signed.validBefore),
         evidence: evidence(&memo),

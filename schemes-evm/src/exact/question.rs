@@ -50,6 +50,8 @@ pub(super) struct Question<'a> {
     pub(super) wrapper: &'a Wrapper,
     /// The payer's key made the signature, which decides only where the payer has no code.
     pub(super) account_signed: bool,
+    /// The payer has code, as far as it was read.
+    pub(super) has_code: bool,
     /// A refusal that needs no chain and comes after the signature in the order of checks: nothing is simulated.
     pub(super) refused_later: Option<Refusal>,
     /// A settle is checked, not a verify.

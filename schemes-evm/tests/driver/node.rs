@@ -536,11 +536,7 @@ pub fn lane() -> Lane {
 }
 
 pub fn slot(sequence: u64) -> Slot {
-    Slot {
-        lane: lane(),
-        sequence,
-        lost: 0,
-    }
+    Slot::new(lane(), sequence)
 }
 
 /// A watch on transaction `number` in the slot `sequence`, journaled at height 90.

@@ -73,6 +73,7 @@ pub fn evidence(shown: Shown, logs: Vec<LogEntry>, foreign: Vec<Vec<LogEntry>>) 
                 logs,
             })
             .collect(),
+        shared: false,
     }
 }
 

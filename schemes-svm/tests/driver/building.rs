@@ -13,11 +13,7 @@ use serde_json::json;
 use crate::node::{World, fee_payer, lane, step};
 
 fn build(world: &World, steps: &[Step]) -> Result<Built, Fault> {
-    let slot = Slot {
-        lane: lane(),
-        sequence: 77,
-        lost: 0,
-    };
+    let slot = Slot::new(lane(), 77);
     let bid = Bid {
         terms: json!({}),
         head_height: 1,
@@ -203,11 +199,7 @@ fn no_mutation_that_takes_from_the_fee_payer_is_signed() {
 #[test]
 fn nothing_is_filled_and_nothing_built_of_nothing() {
     let world = World::new();
-    let slot = Slot {
-        lane: lane(),
-        sequence: 1,
-        lost: 0,
-    };
+    let slot = Slot::new(lane(), 1);
     let bid = Bid {
         terms: json!({}),
         head_height: 1,

@@ -69,6 +69,7 @@ fn landed(logs: Vec<LogEntry>, deltas: Vec<Delta>) -> Evidence {
         foreign: vec![],
         guard: GuardState::Absent,
         block_logs: vec![],
+        shared: false,
     }
 }
 

@@ -125,6 +125,11 @@ impl Endings {
         drop(deciding);
         for settlement in &settlements {
             self.outcomes.advance(settlement);
+            if slot.is_shared() {
+                // Those that were decided end here; others of the slot did not.
+                self.outcomes.serve_waiters(settlement, None).await;
+                self.begin_to_finish(settlement);
+            }
         }
         for (settlement, step) in lost {
             self.begin_explaining(settlement, step);

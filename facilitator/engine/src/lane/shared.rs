@@ -80,7 +80,10 @@ impl LaneTask {
             && !is_paused(&work.settlement)
             && step_of(work).is_some_and(|step| {
                 let now_s = self.lanes.runtime.clock.now_s();
+                // Reads are named within one step only.
+                let has_reads = !step.evidence.reads.is_empty() || !step.evidence.block_logs.is_empty();
                 step.batchable
+                    && !has_reads
                     && step.lane != LaneChoice::Foreign
                     && step.expires_at_s.is_none_or(|at| now_s < at)
             })

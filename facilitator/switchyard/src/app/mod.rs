@@ -363,6 +363,7 @@ fn settings(config: &Config, network: &NetworkConfig, survey: &Survey, custody: 
         follow_blocks: network.poll_interval.is_none(),
         stuck_after_ms: millis(network.stuck_after),
         max_in_flight: count(network.max_in_flight),
+        max_batch: count(network.max_batch),
         lane_queue: count(network.lane_queue),
         max_cost: network.max_cost,
         max_cost_per_day: network.max_cost_per_day,

@@ -119,6 +119,7 @@ pub const KEYS: &[Key] = &[
     key("networks.*", "poll_interval_ms", "milliseconds, 50 to 60000", Optional, "The longest time between two polls of transactions that have not landed. Without this key, polls follow the chain's blocks, which costs far fewer calls: [What a payment costs in node calls](running.md#what-a-payment-costs-in-node-calls)."),
     key("networks.*", "stuck_after_seconds", "seconds, 1 to 3600", D("30"), "A transaction that has not landed by then is sent again with a higher bid."),
     key("networks.*", "max_in_flight", "1 to 1000", D("16"), "The most transactions of one signer that are sent and have not landed yet."),
+    key("networks.*", "max_batch", "1 to 64", D("32"), "The most payments that share a transaction. Those do that wait for the signer at the same moment and whose scheme allows it; none waits for others. 1: each goes alone."),
     key("networks.*", "lane_queue", "1 to 100000", D("256"), "The most settlements that may wait for one signer; further ones get 503."),
     key("networks.*", "assets", "list of assets", D("[]"), "Assets accepted in addition to those that the chain's driver knows: contract addresses on EVM networks, mints in base58 on Solana. Symbols such as `USDC` are refused."),
     key("networks.*", "allow_any_asset", "true or false", D("false"), "Accept every asset. Hostile tokens can then waste gas: read the handbook first."),

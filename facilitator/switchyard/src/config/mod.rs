@@ -91,6 +91,7 @@ pub struct Network {
     pub poll_interval: Option<Duration>,
     pub stuck_after: Duration,
     pub max_in_flight: u32,
+    pub max_batch: u32,
     pub lane_queue: u32,
     /// The most that one transaction may cost, in native atomic units.
     pub max_cost: Amount,

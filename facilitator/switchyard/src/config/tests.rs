@@ -50,8 +50,13 @@ fn ten_lines_are_enough_and_all_other_keys_have_defaults() {
     let network = &config.networks["eip155:8453"];
     assert_eq!(network.rpc[0].host(), "node.example");
     assert_eq!(
-        (network.confirmations, network.finality, network.max_in_flight),
-        (1, 64, 16)
+        (
+            network.confirmations,
+            network.finality,
+            network.max_in_flight,
+            network.max_batch
+        ),
+        (1, 64, 16, 32)
     );
     assert_eq!(network.v1_name.as_deref(), Some("base"));
     assert_eq!(network.assets, Assets::KnownAnd(vec![]));
@@ -154,6 +159,7 @@ max_cost_per_day = "5000000000000000"
 max_cost_per_day_per_signer = "3000000000000000"
 second_source_above = { "0x036CbD53842c5426634e7929541eC2318f3dCF7e" = "1000000000" }
 max_in_flight = 4
+max_batch = 8
 lane_queue = 8
 assets = ["0x036CbD53842c5426634e7929541eC2318f3dCF7e"]
 allow_any_asset = false

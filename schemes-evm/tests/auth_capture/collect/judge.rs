@@ -55,6 +55,7 @@ impl Story {
                 foreign: Vec::new(),
                 guard: GuardState::Absent,
                 block_logs: Vec::new(),
+                shared: false,
             },
         }
     }

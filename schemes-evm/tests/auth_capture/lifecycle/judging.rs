@@ -66,6 +66,7 @@ pub fn landed(step: u32, logs: Vec<LogEntry>, reads: Vec<ReadResult>) -> Evidenc
         foreign: Vec::new(),
         guard: GuardState::Absent,
         block_logs: Vec::new(),
+        shared: false,
     }
 }
 

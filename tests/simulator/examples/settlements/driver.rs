@@ -92,6 +92,7 @@ impl ChainDriver for Driver {
             nonce: slot.sequence,
             max_fee: COST,
             op: Some(op),
+            more: Vec::new(),
             salt: 0,
             good_until: None,
         };
