@@ -10,6 +10,7 @@ mod observing;
 mod prices;
 mod reading;
 mod sending;
+mod sharing;
 mod tokens;
 #[path = "../common/two_nodes.rs"]
 mod two_nodes;

@@ -56,6 +56,8 @@ pub struct Node {
     /// What a transfer needs, and what it answers when it is called.
     pub estimate: RpcResult,
     pub transfer: RpcResult,
+    /// Whether each call of a simulated `aggregate3` works; longer or shorter than the calls: Multicall3 answers otherwise.
+    pub works: Vec<bool>,
     /// A contract that the node can't run.
     pub cannot_run: Option<&'static str>,
     /// What the token says of itself, by selector.
@@ -88,6 +90,7 @@ impl Default for Node {
             allowances: BTreeMap::new(),
             estimate: RpcResult::Ok(json!("0xc350")),
             transfer: RpcResult::Ok(json!("0x01")),
+            works: Vec::new(),
             cannot_run: None,
             token: BTreeMap::new(),
         }
@@ -208,6 +211,17 @@ impl Node {
                 })
                 .collect();
             return bytes(Multicall::tryAggregateCall::abi_encode_returns(&outcomes));
+        }
+        if Multicall::aggregate3Call::abi_decode(&data).is_ok() {
+            let outcome = |works: &bool| Multicall::Outcome {
+                success: *works,
+                returnData: Vec::new().into(),
+            };
+            let outcomes: Vec<Multicall::Outcome> = self.works.iter().map(outcome).collect();
+            return match self.multicall {
+                true => bytes(Multicall::aggregate3Call::abi_encode_returns(&outcomes)),
+                false => bytes(Vec::new()),
+            };
         }
         self.allowance(&data).map_or_else(|| self.replay.clone(), bytes)
     }

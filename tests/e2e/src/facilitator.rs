@@ -166,6 +166,8 @@ impl Settings {
         for (key, value) in [
             ("signers", format!("{names:?}").as_str()),
             ("max_cost ", "\"10000000000000000\""),
+            // Most tests count transactions.
+            ("max_batch", "1"),
             ("poll_interval_ms", "50"),
         ] {
             let overridden = self.network.lines().any(|line| line.starts_with(key));

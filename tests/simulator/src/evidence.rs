@@ -203,6 +203,8 @@ pub fn judge(op: &Op, pays: bool, evidence: &Evidence) -> Judgement {
     if let Shown::Landed { .. } = evidence.shown {
         return match effect(op, &evidence.logs) {
             Some(items) => done(op, pays, evidence.tx_id.clone(), items),
+            // Its call failed beside others, because another transaction had its effect before.
+            None if evidence.shared && evidence.guard == GuardState::Changed => by_others(op, pays, evidence),
             None => refuse(why_not(&evidence.shown)),
         };
     }

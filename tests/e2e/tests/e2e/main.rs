@@ -5,6 +5,7 @@
 
 mod accounting;
 mod auth_capture;
+mod batches;
 mod budgets;
 mod chaos;
 mod clients;

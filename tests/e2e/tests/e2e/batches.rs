@@ -1,0 +1,180 @@
+//! Payments that wait for the signer at the same moment share a transaction: each is claimed, judged and answered on its own.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use devnet::{Mining, USDC};
+use e2e::payment::PRICE;
+use e2e::{Fault, Reply, World, wait};
+use serde_json::Value;
+
+const SEND: &str = "eth_sendRawTransaction";
+/// `invalid_exact_evm_transaction_failed`.
+const FAILED: &str = "invalid_exact_evm_transaction_failed";
+
+/// Blocks come by hand; the first buyers pay one thing each.
+fn world(buyers: usize) -> World {
+    World::builder()
+        .mining(Mining::Manual)
+        .buyers(buyers)
+        .network("max_batch = 32\nfinality = 8\noptions = { max_clock_skew_s = 0, max_head_age_s = 0 }")
+        .start()
+}
+
+fn bodies(world: &World, count: usize) -> Vec<Value> {
+    (0..count).map(|buyer| world.payment(2 + buyer).v2()).collect()
+}
+
+/// Settles all at once, and mines one block when each of them is in a transaction at the node.
+fn settle_in_one_block(world: &World, bodies: &[Value], before_block: impl FnOnce(&World)) -> Vec<Reply> {
+    std::thread::scope(|scope| {
+        let settles = scope.spawn(|| world.settle_all(bodies));
+        wait_for_all(world, bodies.len());
+        before_block(world);
+        world.chain.mine(1).expect("mines");
+        settles.join().expect("joins")
+    })
+}
+
+/// Waits until transactions with so many payments are at the node.
+fn wait_for_all(world: &World, payments: usize) {
+    wait::until("all payments are sent", wait::LONG, || {
+        let shared = world.metric("switchyard_batches_total", "");
+        let with_others = world.metric("switchyard_batched_steps_total", "");
+        let recorded = world.sent();
+        let expected = u128::from(shared) + payments as u128 - u128::from(with_others);
+        (with_others > 0 && recorded == expected).then_some(())
+    });
+}
+
+/// Positions of logs in the block that prove payments, by transaction; each once.
+fn log_indices(replies: &[Reply]) -> BTreeMap<String, BTreeSet<u64>> {
+    let mut by_hash: BTreeMap<String, BTreeSet<u64>> = BTreeMap::new();
+    for reply in replies.iter().filter(|reply| reply.is_success()) {
+        let named = reply.json["extra"]["logIndices"].as_array().cloned();
+        for index in named.unwrap_or_default() {
+            let index = index.as_u64().expect("a position");
+            assert!(
+                by_hash.entry(reply.paid()).or_default().insert(index),
+                "one log pays twice: {reply:?}"
+            );
+        }
+    }
+    by_hash
+}
+
+#[test]
+fn sixty_four_distinct_payments_land_in_one_block_through_one_signer() {
+    let world = world(66);
+    let bodies = bodies(&world, 64);
+    let replies = settle_in_one_block(&world, &bodies, |_| {});
+    let hashes: BTreeSet<String> = replies.iter().map(Reply::paid).collect();
+    assert!(hashes.len() < 16, "{} transactions for 64 payments", hashes.len());
+    assert_eq!(world.mined(), hashes.len() as u128);
+    assert_eq!((world.transfers(), world.earned()), (64, 64 * PRICE));
+    let named: usize = log_indices(&replies).values().map(BTreeSet::len).sum();
+    let shared = world.metric("switchyard_batched_steps_total", "");
+    assert_eq!(
+        named as u64,
+        shared * 2,
+        "a use and a transfer for each shared payment"
+    );
+    // Each is released once.
+    for (body, first) in bodies.iter().zip(&replies) {
+        let again = world.settle(body);
+        assert_eq!(again.failed(crate::reason::DUPLICATE), first.paid());
+    }
+}
+
+#[test]
+fn payments_that_fail_on_chain_fail_alone() {
+    let world = world(66);
+    let bodies = bodies(&world, 64);
+    let poor = [9, 20, 31, 42, 53];
+    let replies = settle_in_one_block(&world, &bodies, |world| {
+        for at in poor {
+            // The payer's tokens are gone when the block comes.
+            let payer = &world.chain.buyers[2 + at].address;
+            world.chain.set_blacklisted(USDC, payer, true).expect("set");
+        }
+    });
+    for (at, reply) in replies.iter().enumerate() {
+        if poor.contains(&at) {
+            let hash = reply.failed(FAILED);
+            assert!(
+                world.chain.receipt(&hash).expect("answers").is_some(),
+                "{reply:?}"
+            );
+        } else {
+            let _ = reply.paid();
+        }
+    }
+    assert_eq!((world.transfers(), world.earned()), (59, 59 * PRICE));
+    // The authorization is unused: it pays once the payer may pay again.
+    let payer = &world.chain.buyers[2 + poor[0]].address;
+    world.chain.set_blacklisted(USDC, payer, false).expect("set");
+    world.chain.mine(8).expect("mines");
+    world.wait_slots_closed();
+    world.chain.set_mining(Mining::Auto).expect("set");
+    let _ = world.settle(&bodies[poor[0]]).paid();
+    assert_eq!((world.transfers(), world.earned()), (60, 60 * PRICE));
+}
+
+#[test]
+fn a_kill_between_the_commit_and_the_send_of_a_batch_loses_and_repeats_nothing() {
+    let mut world = world(26);
+    let bodies = bodies(&world, 24);
+    world.proxy.on(SEND, Fault::Refuse);
+    let callers: Vec<_> = bodies
+        .iter()
+        .map(|body| {
+            let (client, text) = (world.facilitator.client(), body.to_string());
+            std::thread::spawn(move || client.post("/settle", text.as_bytes(), &[]))
+        })
+        .collect();
+    wait::until("a batch is recorded", wait::LONG, || {
+        (world.metric("switchyard_batched_steps_total", "") >= 2).then_some(())
+    });
+    world.facilitator.kill();
+    for caller in callers {
+        assert!(caller.join().expect("joins").is_err(), "nobody was answered");
+    }
+    assert_eq!(world.sent(), 0);
+    world.proxy.heal();
+    world.facilitator.restart();
+    world.chain.set_mining(Mining::Auto).expect("set");
+    let replies = world.settle_all(&bodies);
+    for reply in &replies {
+        let _ = reply.paid();
+    }
+    assert_eq!((world.transfers(), world.earned()), (24, 24 * PRICE));
+}
+
+#[test]
+fn a_reorganisation_that_takes_a_batch_apart_pays_each_once() {
+    let world = world(26);
+    let bodies = bodies(&world, 24);
+    let replies = settle_in_one_block(&world, &bodies, |_| {});
+    for reply in &replies {
+        let _ = reply.paid();
+    }
+    // The block is replaced by an empty one, and the tokens of one payer are frozen: its call fails when the transaction
+    // lands again.
+    world.chain.reorg(1).expect("replaced");
+    let frozen = &world.chain.buyers[2 + 7].address;
+    world.chain.set_blacklisted(USDC, frozen, true).expect("set");
+    wait::until("the others have landed again", wait::LONG, || {
+        world.chain.mine(1).expect("mines");
+        (world.transfers() >= 23).then_some(())
+    });
+    world.chain.mine(10).expect("mines");
+    world.wait_slots_closed();
+    assert_eq!((world.transfers(), world.earned()), (23, 23 * PRICE));
+    for (at, body) in bodies.iter().enumerate() {
+        let reply = world.settle(body);
+        assert!(
+            !reply.is_success(),
+            "{at}: it was answered success before: {reply:?}"
+        );
+    }
+    assert_eq!((world.transfers(), world.earned()), (23, 23 * PRICE));
+}

@@ -1,0 +1,214 @@
+//! Payments that share a transaction: each lands once, is answered truly, and fails alone.
+
+use journal::{AttemptKind, AttemptRow, Event};
+use simulator::chain::{Nodes, Read};
+use simulator::clients::SettleRequest;
+use simulator::faults::{Harm, Point};
+use simulator::run::{Act, Report, Scenario};
+use simulator::scheme::Shape;
+use simulator::script::{Outcome, payment, quiet};
+use simulator::token::Op;
+
+const PAYERS: [&str; 6] = ["ann", "bob", "cyd", "dan", "eve", "fay"];
+
+fn requests() -> Vec<SettleRequest> {
+    PAYERS
+        .iter()
+        .zip(1..)
+        .map(|(payer, at)| payment(payer, at * 10, Shape::Plain))
+        .collect()
+}
+
+/// All come while the lane is busy with the first one.
+fn together(requests: &[SettleRequest], wait_ms: u64) -> Scenario {
+    let mut scenario = quiet().harm(Point::Quote, Harm::Slow, 0, 1);
+    scenario.terms.max_batch = 8;
+    for (at_ms, request) in [300].into_iter().chain(std::iter::repeat(500)).zip(requests) {
+        scenario = scenario.settle(at_ms, request, wait_ms, 6);
+    }
+    scenario
+}
+
+/// The transactions that carry several steps.
+fn shared(report: &Report) -> Vec<&AttemptRow> {
+    let several = |attempt: &&AttemptRow| attempt.kind == AttemptKind::Steps && attempt.covers.len() > 1;
+    report.attempts().filter(several).collect()
+}
+
+fn is_paid(report: &Report, request: &SettleRequest) -> bool {
+    report.outcomes(request).contains(&Outcome::Success)
+}
+
+#[test]
+fn payments_that_wait_together_share_a_transaction() {
+    let requests = requests();
+    let report = together(&requests, 25_000).run_clean();
+    for request in &requests {
+        report.assert_paid_once(request);
+    }
+    let [first, second] = Vec::from_iter(report.attempts())
+        .try_into()
+        .expect("two transactions");
+    assert_eq!(
+        (first.covers.len(), second.covers.len()),
+        (1, 5),
+        "a payment alone goes alone"
+    );
+    // One commit opens the five and records their transaction.
+    assert_eq!(report.payments, 6);
+}
+
+#[test]
+fn without_company_and_without_leave_each_goes_alone() {
+    let requests = requests();
+    let mut scenario = together(&requests, 25_000);
+    scenario.terms.max_batch = 1;
+    let report = scenario.run_clean();
+    assert_eq!((report.payments, report.attempts().count()), (6, 6));
+    // Plans of several steps share nothing.
+    let several: Vec<SettleRequest> = PAYERS
+        .iter()
+        .zip(1..)
+        .map(|(payer, at)| payment(payer, at * 10, Shape::Noted))
+        .collect();
+    let report = together(&several, 25_000).run_clean();
+    assert_eq!(shared(&report).len(), 0);
+    assert_eq!(report.payments, 6);
+}
+
+#[test]
+fn a_payment_that_fails_on_chain_fails_alone() {
+    let requests = requests();
+    let report = together(&requests, 25_000)
+        .act(0, Act::Delay(true))
+        .act(
+            4_500,
+            Act::Outside(Op::Spend {
+                from: "cyd".into(),
+                value: 10_000,
+            }),
+        )
+        .act(5_500, Act::Delay(false))
+        .run_clean();
+    assert_eq!(shared(&report).len(), 1);
+    for request in requests.iter().filter(|request| request.payload.from != "cyd") {
+        assert!(is_paid(&report, request), "{}", request.payload.from);
+    }
+    let outcomes = report.outcomes(&requests[2]);
+    assert!(matches!(outcomes[0], Outcome::Refused(_)), "{outcomes:?}");
+    assert_eq!(report.payments, 5);
+}
+
+#[test]
+fn a_call_that_would_fail_is_taken_out_before_the_commit() {
+    // Its balance is spent between its plan and the transaction.
+    let requests = requests();
+    let mut scenario = together(&requests, 25_000).act(
+        600,
+        Act::Outside(Op::Spend {
+            from: "cyd".into(),
+            value: 10_000,
+        }),
+    );
+    scenario = scenario.harm(Point::Quote, Harm::Slow, 1, 1);
+    let report = scenario.run_clean();
+    assert_eq!(report.payments, 5);
+    let reverted = report.attempts().filter(|attempt| {
+        let covers_cyd = |id: u64| {
+            report.log.iter().any(
+                |event| matches!(event, Event::Opened(new) if new.row.id == id && new.row.payer == "cyd"),
+            )
+        };
+        attempt.covers.iter().any(|(id, _)| covers_cyd(*id))
+    });
+    assert_eq!(reverted.count(), 0, "nothing was sent for it");
+}
+
+/// A stranger submits one of the authorizations after it was recorded: that payment is proven by the stranger's transaction,
+/// and the others by ours.
+#[test]
+fn a_stranger_that_pays_one_of_them_proves_that_one() {
+    let requests = requests();
+    let of_cyd = &requests[2];
+    let report = together(&requests, 25_000)
+        .act(0, Act::Delay(true))
+        .act(
+            4_500,
+            Act::Outside(Op::Transfer {
+                from: "cyd".into(),
+                to: of_cyd.payload.to.clone(),
+                value: of_cyd.payload.value,
+                nonce: of_cyd.payload.nonce,
+                valid_before_s: of_cyd.payload.valid_before_s,
+            }),
+        )
+        .act(5_500, Act::Delay(false))
+        .run_clean();
+    for request in &requests {
+        assert!(is_paid(&report, request), "{}", request.payload.from);
+    }
+    assert_eq!(report.payments, 6);
+}
+
+/// A signer's key is used elsewhere in the slot of a shared transaction: each payment takes another slot.
+#[test]
+fn payments_of_a_lost_slot_are_sent_again() {
+    let requests = requests();
+    let report = together(&requests, 60_000)
+        .act(0, Act::Delay(true))
+        .act(4_500, Act::KeyElsewhere(0))
+        .act(4_600, Act::Delay(false))
+        .run_clean();
+    for request in &requests {
+        report.assert_paid_once(request);
+    }
+    assert_eq!(report.payments, 6);
+}
+
+#[test]
+fn a_crash_at_the_commit_of_a_shared_transaction_loses_and_repeats_nothing() {
+    for harm in [Harm::CrashBefore, Harm::CrashAfter, Harm::AnswerLost, Harm::Full] {
+        let requests = requests();
+        let report = together(&requests, 25_000)
+            // The second first commit is that of the five.
+            .harm(Point::CommitFirst, harm, 1, 1)
+            .run_clean();
+        assert_eq!(report.payments, 6, "{harm:?}");
+        assert!(report.struck(Point::CommitFirst, harm) > 0, "{harm:?}");
+        for request in &requests {
+            report.assert_paid_once(request);
+        }
+    }
+}
+
+/// A reorganisation loses the shared transaction after it was answered, and one of the payers spends before it lands again.
+#[test]
+fn a_reorganisation_that_takes_a_shared_transaction_apart_is_told_truly() {
+    let requests = requests();
+    for nodes_lag in [false, true] {
+        let mut scenario = together(&requests, 25_000)
+            .act(9_000, Act::Delay(true))
+            .act(
+                9_010,
+                Act::Outside(Op::Spend {
+                    from: "cyd".into(),
+                    value: 10_000,
+                }),
+            )
+            .act(9_020, Act::Reorg(5))
+            .act(11_000, Act::Delay(false));
+        if nodes_lag {
+            scenario = scenario.act(
+                9_015,
+                Act::Lag {
+                    nodes: Nodes::One(1),
+                    read: Read::Receipts,
+                    blocks: 4,
+                    for_ms: 6_000,
+                },
+            );
+        }
+        let report = scenario.run_clean();
+        assert!(report.payments >= 5, "{}", report.payments);
+    }
+}
