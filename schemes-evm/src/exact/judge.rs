@@ -20,8 +20,7 @@ pub(super) fn judge(plan: &Plan, evidence: &Evidence, now_s: u64) -> Result<Judg
     let failure = match &evidence.shown {
         Shown::Landed { .. } => match trace(&memo, &evidence.logs, sender(&memo)) {
             Trace::Paid(items) => {
-                let logs = if evidence.shared { items.as_slice() } else { &[] };
-                let extra = log_indices(logs);
+                let extra = evidence.shared.then(|| extra_of_shared(&memo, &items));
                 return Ok(paid(plan, &memo, &evidence.tx_id, items, extra));
             }
             Trace::Ambiguous if memo.deploys => {
@@ -173,11 +172,15 @@ fn not_paid(plan: &Plan, reason: &str, message: String) -> Judgement {
     })
 }
 
-/// Which logs of a transaction with several payments are this one's, by their positions in the block; `None` without logs.
-fn log_indices(items: &[String]) -> Option<Map<String, Value>> {
+/// What tells this payment from the others of its transaction (T-125): the authorization's nonce, and the positions of its
+/// logs in the block.
+fn extra_of_shared(memo: &Memo, items: &[String]) -> Map<String, Value> {
     let position = |item: &String| item.rsplit_once('/')?.1.parse::<u64>().ok();
     let indices: Vec<u64> = items.iter().filter_map(position).collect();
-    (!indices.is_empty()).then(|| Map::from_iter([("logIndices".to_owned(), json!(indices))]))
+    Map::from_iter([
+        ("nonce".to_owned(), json!(memo.nonce)),
+        ("logIndices".to_owned(), json!(indices)),
+    ])
 }
 
 fn paid(

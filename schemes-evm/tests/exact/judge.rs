@@ -6,6 +6,7 @@ use sdk_plugin::chain::{Evidence, ForeignTx, GuardState, LogEntry, Shown};
 use sdk_plugin::scheme::{Judgement, Plan};
 use sdk_plugin::testkit::block_on;
 use sdk_plugin::{HexBytes, SchemeHandler, StepIndex};
+use serde_json::json;
 
 use crate::world::{ASSET, NONCE, NOW_S, OTHER, Offer, PAYEE, PAYER, World, good};
 
@@ -120,6 +121,38 @@ pub fn reverted(message: &str) -> Shown {
 fn both_logs_of_the_asset_pay() {
     let items = vec![format!("{OWN}/3"), format!("{OWN}/4")];
     assert_eq!(landed(exact_logs()), Ok((OWN.into(), items)));
+}
+
+#[test]
+fn t125_a_payment_of_a_shared_transaction_is_told_from_the_others() {
+    let landed = Shown::Landed { height: 110 };
+    let of = |logs: Vec<LogEntry>, guard: GuardState| {
+        judge(&Evidence {
+            shared: true,
+            guard,
+            ..evidence(landed.clone(), logs, vec![])
+        })
+    };
+    let Judgement::Paid(paid) = of(exact_logs(), GuardState::Absent) else {
+        panic!("it paid")
+    };
+    let extra = paid.reply.extra.expect("extra");
+    assert_eq!(extra["nonce"], NONCE);
+    assert_eq!(extra["logIndices"], json!([3, 4]));
+    // Alone it needs neither.
+    let Judgement::Paid(alone) = judge(&evidence(landed.clone(), exact_logs(), vec![])) else {
+        panic!("it paid")
+    };
+    assert_eq!(alone.reply.extra, None);
+    // Its call failed beside others that worked.
+    let Judgement::NotPaid(refusal) = of(vec![], GuardState::Unchanged) else {
+        panic!("it did not pay")
+    };
+    assert_eq!(refusal.reason, "invalid_exact_evm_transaction_failed");
+    assert!(
+        matches!(of(vec![], GuardState::Changed), Judgement::Unproven { .. }),
+        "another transaction used the authorization, and may have paid"
+    );
 }
 
 #[test]

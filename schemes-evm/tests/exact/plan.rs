@@ -17,6 +17,17 @@ use crate::world::{
 };
 
 #[test]
+fn only_assets_that_the_operator_lists_share_transactions() {
+    let is_batchable = |world: World| world.plan(&good()).expect("a plan").steps[0].batchable;
+    let any_asset = || World::new().allowing(None);
+    assert!(!is_batchable(any_asset()), "nobody has looked at it");
+    let mut described = any_asset();
+    described.options = json!({ "tokens": { ASSET: { "decimals": 6 } } });
+    assert!(is_batchable(described));
+    assert!(is_batchable(World::new()));
+}
+
+#[test]
 fn a_plan_is_one_step_with_its_proof_and_reserve() {
     let world = World::new();
     let plan = world.plan(&good()).expect("a plan");

@@ -111,6 +111,8 @@ fn every_kind_of_payer_pays_by_its_own_rule() {
             })
         };
         let plan = world(magic()).plan(&request).expect(kind);
+        // What a payer's own code does must not concern other payments.
+        assert_eq!(plan.steps[0].batchable, kind == "account", "{kind}");
         assert_eq!(plan.steps[0].call.operation, operation, "{kind}");
         assert!(world(magic()).verify(&request).is_ok(), "{kind}");
         // Any code decides alone: an account's own good signature does not count against it.

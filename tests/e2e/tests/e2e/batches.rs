@@ -86,6 +86,27 @@ fn sixty_four_distinct_payments_land_in_one_block_through_one_signer() {
 }
 
 #[test]
+fn t125_payments_of_one_transaction_have_replies_that_differ() {
+    let world = world(14);
+    // Two payments of each of six payers.
+    let mut bodies = bodies(&world, 6);
+    bodies.extend(self::bodies(&world, 6));
+    let replies = settle_in_one_block(&world, &bodies, |_| {});
+    let mut seen = BTreeSet::new();
+    for (body, reply) in bodies.iter().zip(&replies) {
+        let hash = reply.paid();
+        let extra = &reply.json["extra"];
+        if extra.is_object() {
+            let nonce = &body["paymentPayload"]["payload"]["authorization"]["nonce"];
+            assert_eq!(extra["nonce"], *nonce);
+        }
+        assert!(seen.insert((hash, extra.to_string())), "{reply:?}");
+    }
+    assert_eq!((world.transfers(), world.earned()), (12, 12 * PRICE));
+    assert!(log_indices(&replies).values().any(|of_one| of_one.len() >= 4));
+}
+
+#[test]
 fn payments_that_fail_on_chain_fail_alone() {
     let world = world(66);
     let bodies = bodies(&world, 64);
