@@ -238,7 +238,7 @@ impl OpenSlot {
         let is_undecided = |(settlement, step): &(Arc<Settlement>, StepIndex)| {
             let state = settlement.lock();
             let row = step.of(&state.row.steps);
-            row.is_some_and(|row| matches!(row.state, StepState::InSlot { .. }))
+            row.is_some_and(|row| matches!(row.state, StepState::Waiting | StepState::InSlot { .. }))
         };
         self.covers.iter().map(is_undecided).collect()
     }
