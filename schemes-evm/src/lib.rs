@@ -17,6 +17,7 @@ pub mod driver;
 pub mod exact;
 pub mod members;
 pub mod options;
+mod recovery;
 pub mod rpc;
 mod second;
 pub mod signature;

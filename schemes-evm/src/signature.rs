@@ -9,6 +9,7 @@ use sdk_plugin::Fault;
 use sdk_plugin::host::RpcResult;
 
 use crate::abi::{ERC1271_MAGIC, SmartWallet};
+use crate::recovery;
 use crate::rpc::{self, EthCall, Executed};
 
 /// Largest signature taken from a payload, before a wrapper is opened, in bytes.
@@ -104,18 +105,23 @@ pub fn canonical(mut bytes: Vec<u8>) -> Vec<u8> {
     bytes
 }
 
-/// Whether an address without code has signed (step S4): exactly 65 bytes, v of 0, 1, 27 or 28, s not above n/2.
+/// The ECDSA signature of an account, as the chain accepts it: exactly 65 bytes, v of 0, 1, 27 or 28, s not above n/2.
 #[must_use]
-pub fn signed_by(payer: Address, digest: &B256, signature: &[u8]) -> bool {
-    let Some((v @ (27 | 28), r, s)) = split(signature) else {
-        return false;
+pub(crate) fn of_account(signature: &[u8]) -> Option<Signature> {
+    let (v @ (27 | 28), r, s) = split(signature)? else {
+        return None;
     };
     let signature = Signature::new(r.into(), s.into(), v == 28);
     // `normalize_s` gives something exactly for the mirrored form, which the token refuses.
-    signature.normalize_s().is_none()
-        && signature
-            .recover_address_from_prehash(digest)
-            .is_ok_and(|signer| signer == payer)
+    signature.normalize_s().is_none().then_some(signature)
+}
+
+/// Whether an address without code has signed (step S4): exactly 65 bytes, v of 0, 1, 27 or 28, s not above n/2.
+#[must_use]
+pub fn signed_by(payer: Address, digest: &B256, signature: &[u8]) -> bool {
+    let signature = of_account(signature);
+    let signer = signature.and_then(|signature| recovery::signer(digest, &signature));
+    signer == Some(payer)
 }
 
 /// The static call of a wallet (step S5).

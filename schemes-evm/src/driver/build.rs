@@ -15,6 +15,7 @@ use super::fees::{Fees, Terms};
 use super::market::L1_FEE_UNIT_BYTES;
 use super::shared;
 use crate::options::Options;
+use crate::recovery;
 use crate::rpc::{self, EthCall, Executed};
 use crate::{deployment, text};
 
@@ -198,11 +199,8 @@ fn check_signed(bytes: &[u8], slot: &Slot, chain_id: u64, wanted: &Wanted) -> Re
     };
     let read = TxEnvelope::decode_2718_exact(bytes)
         .map_err(|error| Fault::internal(format!("the signed transaction does not decode: {error}")))?;
-    let signer = read
-        .signature()
-        .recover_address_from_prehash(&read.signature_hash())
-        .map_err(|_| wrong("signer"))?;
-    if signer != lane_signer(slot)? {
+    let signer = recovery::signer(&read.signature_hash(), read.signature());
+    if signer != Some(lane_signer(slot)?) {
         return Err(wrong("signer"));
     }
     let members = [

@@ -63,7 +63,9 @@ impl ExactEvm {
         };
         let facilitator = step::first_signer(cx)?;
         let digest = payment.digest();
-        let account_signed = signature::signed_by(payment.authorization.from, &digest, &inner);
+        let account_signed = self
+            .signers
+            .signed_by(payment.authorization.from, &digest, &inner);
         let refused_later = payment
             .refused_terms(cx.now_s())
             // In the specified order this comes directly before the first use of the asset.

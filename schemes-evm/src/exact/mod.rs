@@ -38,6 +38,7 @@ use sdk_plugin::wire::Kind;
 use sdk_plugin::{Cx, Fault, PaymentRequest, SchemeHandler, async_trait};
 
 use crate::builder_code::{self, OwnCodes};
+use crate::recovery::KnownSigners;
 use crate::step::{Checked, Wanted};
 use code_cache::CodeCache;
 use gas_shortages::GasShortages;
@@ -75,6 +76,7 @@ pub struct ExactEvm {
     assets_with_code: CodeCache,
     prices: Prices,
     gas_shortages: GasShortages,
+    signers: KnownSigners,
 }
 
 impl ExactEvm {
@@ -85,6 +87,7 @@ impl ExactEvm {
             assets_with_code: CodeCache::default(),
             prices: Prices::default(),
             gas_shortages: GasShortages::default(),
+            signers: KnownSigners::default(),
         }
     }
 }
