@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -42,8 +43,12 @@ const DROPPED: &str = "switchyard_metrics_dropped_total";
 const COUNTER_SUFFIX: &str = "_total";
 /// Integers in this range are written without a fraction.
 const MAX_INTEGER: f64 = 9.0e18;
+/// Series that are found without a copy of their labels, at most. The core's own are far fewer.
+const MAX_RECENT: usize = 1_024;
 
 type Labels = Vec<(String, String)>;
+/// Labels as a caller gives them.
+type Given<'a> = [(&'static str, &'a str)];
 
 #[derive(Debug)]
 struct Family {
@@ -66,6 +71,24 @@ struct Registry {
     families: BTreeMap<String, Family>,
     /// Names in use per plugin.
     plugin_names: HashMap<String, usize>,
+    /// Series by a hash of what the caller gave.
+    recent: HashMap<u64, Recent>,
+    hasher: RandomState,
+}
+
+/// Where a sample with this name and these labels was recorded.
+#[derive(Debug)]
+struct Recent {
+    name: &'static str,
+    given: Vec<(&'static str, String)>,
+    series: Labels,
+}
+
+impl Recent {
+    fn is_of(&self, name: &str, labels: &Given<'_>) -> bool {
+        let given = self.given.iter().map(|(label, value)| (*label, value.as_str()));
+        self.name == name && given.eq(labels.iter().copied())
+    }
 }
 
 /// The locked families, from which the text encoder reads.
@@ -127,7 +150,8 @@ impl Metrics {
                 allowed => (allowed.to_owned(), cut(value)),
             })
             .collect();
-        registry.record(kind, &full, labels.into_iter().collect(), value);
+        // The core does not record where: a plugin's name is not `'static`.
+        let _ = registry.record(kind, &full, labels.into_iter().collect(), value);
     }
 
     /// Returns every family in the Prometheus text format 0.0.4, ordered by name.
@@ -141,24 +165,43 @@ impl Metrics {
         text
     }
 
-    fn record(&self, kind: MetricKind, name: &str, labels: &[(&'static str, &str)], value: f64) {
-        let mut labels: Labels = labels
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), cut(value)))
-            .collect();
-        labels.sort_unstable();
-        self.shared.0.lock().record(kind, name, labels, value);
+    fn record(&self, kind: MetricKind, name: &'static str, labels: &Given<'_>, value: f64) {
+        self.shared.0.lock().record_given(kind, name, labels, value);
     }
 }
 
 impl Registry {
-    #[expect(
-        clippy::float_arithmetic,
-        reason = "metrics are floating point by format; no amount passes here"
-    )]
-    fn record(&mut self, kind: MetricKind, name: &str, labels: Labels, value: f64) {
-        if !value.is_finite() || (kind == MetricKind::Counter && value < 0.0) {
-            return self.drop_sample();
+    /// Records a sample of the core. A series that was recorded lately is found without an allocation.
+    fn record_given(&mut self, kind: MetricKind, name: &'static str, labels: &Given<'_>, value: f64) {
+        let hash = self.hasher.hash_one((name, labels));
+        let recent = self.recent.get(&hash).filter(|recent| recent.is_of(name, labels));
+        if let Some(recent) = recent
+            && let Some(family) = self.families.get_mut(name).filter(|family| family.kind == kind)
+            && let Some(series) = family.series.get_mut(&recent.series)
+            && is_good(kind, value)
+        {
+            return series.add(kind, value);
+        }
+        let mut sorted: Labels = labels
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), cut(value)))
+            .collect();
+        sorted.sort_unstable();
+        if let Some(series) = self.record(kind, name, sorted, value) {
+            if self.recent.len() >= MAX_RECENT {
+                self.recent.clear();
+            }
+            let given = labels.iter().map(|(label, value)| (*label, (*value).to_owned()));
+            let given = given.collect();
+            self.recent.insert(hash, Recent { name, given, series });
+        }
+    }
+
+    /// The labels of the series that has the sample; `None`: it was dropped.
+    fn record(&mut self, kind: MetricKind, name: &str, labels: Labels, value: f64) -> Option<Labels> {
+        if !is_good(kind, value) {
+            self.drop_sample();
+            return None;
         }
         if !self.families.contains_key(name) {
             self.families.insert(
@@ -170,26 +213,24 @@ impl Registry {
             );
         }
         let Some(family) = self.families.get_mut(name).filter(|family| family.kind == kind) else {
-            return self.drop_sample();
+            self.drop_sample();
+            return None;
         };
         let labels = if family.series.len() >= MAX_SERIES && !family.series.contains_key(&labels) {
             vec![("overflow".to_owned(), "true".to_owned())]
         } else {
             labels
         };
-        let series = family.series.entry(labels).or_insert_with(|| match kind {
+        let series = family.series.entry(labels.clone()).or_insert_with(|| match kind {
             MetricKind::Counter | MetricKind::Gauge => Series::Number(Number(0.0)),
             MetricKind::Histogram => Series::Histogram(Histogram::new(BUCKETS)),
         });
-        match series {
-            Series::Number(Number(number)) if kind == MetricKind::Gauge => *number = value,
-            Series::Number(Number(number)) => *number += value,
-            Series::Histogram(histogram) => histogram.observe(value),
-        }
+        series.add(kind, value);
+        Some(labels)
     }
 
     fn drop_sample(&mut self) {
-        self.record(MetricKind::Counter, DROPPED, Vec::new(), 1.0);
+        let _ = self.record(MetricKind::Counter, DROPPED, Vec::new(), 1.0);
     }
 }
 
@@ -213,7 +254,25 @@ impl Collector for Shared {
     }
 }
 
+/// Whether a sample can be recorded.
+fn is_good(kind: MetricKind, value: f64) -> bool {
+    value.is_finite() && (kind != MetricKind::Counter || value >= 0.0)
+}
+
 impl Series {
+    /// Records one sample, which is good.
+    #[expect(
+        clippy::float_arithmetic,
+        reason = "metrics are floating point by format; no amount passes here"
+    )]
+    fn add(&mut self, kind: MetricKind, value: f64) {
+        match self {
+            Self::Number(Number(number)) if kind == MetricKind::Gauge => *number = value,
+            Self::Number(Number(number)) => *number += value,
+            Self::Histogram(histogram) => histogram.observe(value),
+        }
+    }
+
     fn encode(&self, kind: MetricType, mut encoder: MetricEncoder<'_>) -> fmt::Result {
         match (self, kind) {
             (Self::Histogram(histogram), _) => histogram.encode(encoder),
@@ -318,6 +377,40 @@ mod tests {
                  # TYPE switchyard_paused gauge\nswitchyard_paused 1\n"
             )
         );
+    }
+
+    #[test]
+    fn a_series_that_is_found_again_is_the_same_one() {
+        let metrics = Metrics::default();
+        let long = "é".repeat(1_000);
+        for _ in 0..3 {
+            metrics.add("requests_total", &[("path", "/a"), ("code", "200")], 1);
+            metrics.add("requests_total", &[("path", "/b"), ("code", "200")], 1);
+            // Another order, and a label that is cut.
+            metrics.add("requests_total", &[("code", "200"), ("path", "/a")], 1);
+            metrics.add("requests_total", &[("path", &long)], 1);
+            metrics.set("requests_total", &[("path", "/a"), ("code", "200")], 9.0);
+        }
+        // More than are remembered, and then the first ones again.
+        for n in 0..2 * MAX_RECENT {
+            metrics.add("payers_total", &[("payer", &n.to_string())], 1);
+        }
+        metrics.add("payers_total", &[("payer", "1")], 1);
+        metrics.add("payers_total", &[("payer", "2000")], 1);
+        let text = metrics.render();
+        for line in [
+            "requests_total{code=\"200\",path=\"/a\"} 6\n".to_owned(),
+            "requests_total{code=\"200\",path=\"/b\"} 3\n".to_owned(),
+            format!("requests_total{{path=\"{}\"}} 3\n", "é".repeat(MAX_TEXT / 2)),
+            "switchyard_metrics_dropped_total 3\n".to_owned(),
+            "payers_total{payer=\"1\"} 2\n".to_owned(),
+            format!(
+                "payers_total{{overflow=\"true\"}} {}\n",
+                2 * MAX_RECENT - MAX_SERIES + 1
+            ),
+        ] {
+            assert!(text.contains(&line), "{line} in {text}");
+        }
     }
 
     #[test]
