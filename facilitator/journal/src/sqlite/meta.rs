@@ -48,6 +48,11 @@ impl Ids {
         self.next.load(Ordering::Relaxed)
     }
 
+    /// About how many ids were ever taken: those that a restore skipped do not count.
+    pub(super) fn used(&self) -> u64 {
+        self.unused() % SKIPPED
+    }
+
     /// Where the next block ends, if half of the present one is used.
     pub(super) fn wanted(&self) -> Option<u64> {
         let (next, below) = (

@@ -21,6 +21,7 @@ mod counters;
 mod event_log;
 mod fate;
 mod files;
+mod known_claims;
 mod mark;
 mod meta;
 mod packed;
@@ -54,6 +55,7 @@ use base::clock::{Clock, SystemClock};
 use counters::Counters;
 pub use counters::Counts;
 use event_log::Head;
+use known_claims::KnownClaims;
 use mark::Mark;
 use meta::Ids;
 use reader::Read;
@@ -74,10 +76,11 @@ pub struct SqliteJournal {
     places: Arc<Semaphore>,
     notes_queued: Arc<AtomicUsize>,
     counters: Arc<Counters>,
+    known_claims: Arc<KnownClaims>,
     // Ended when the journal is dropped: the readers first, then the writer, and the lock last.
     writes: Option<mpsc::Sender<Message>>,
     reads: Option<mpsc::Sender<Read>>,
-    /// The writer, then the readers.
+    /// The writer, then those that read.
     threads: Vec<JoinHandle<()>>,
     _lock: File,
 }
@@ -134,11 +137,13 @@ impl SqliteJournal {
 
         let notes_queued = Arc::new(AtomicUsize::new(0));
         let counters = Arc::new(Counters::default());
+        let known_claims = Arc::new(KnownClaims::new(ids.used()));
         let (writes, written) = mpsc::channel();
         let shared = Shared {
             notes_queued: Arc::clone(&notes_queued),
             ids: Arc::clone(&ids),
             counters: Arc::clone(&counters),
+            known_claims: Arc::clone(&known_claims),
             clock,
         };
         let writer = Writer::new(connection, head, in_use, mark, files::wal(path), shared);
@@ -153,12 +158,15 @@ impl SqliteJournal {
                 reader::run(&connection, &waiting, &counters)
             })?);
         }
+        let (known, path) = (Arc::clone(&known_claims), path.to_owned());
+        threads.push(spawn("journal-claims", move || known_claims::run(&known, &path))?);
         Ok(Self {
             ids,
             secret,
             places: Arc::new(Semaphore::new(MAX_QUEUED)),
             notes_queued,
             counters,
+            known_claims,
             writes: Some(writes),
             reads: Some(reads),
             threads,
@@ -172,6 +180,7 @@ impl Drop for SqliteJournal {
         // Readers first: the last connection to close saves the write-ahead log into the database, and of two that
         // close at once neither is the last. A reader that panicked has already failed its query, and a writer that
         // panicked has ended the process.
+        self.known_claims.stop();
         self.reads = None;
         for reader in self.threads.drain(1.min(self.threads.len())..) {
             let _ = reader.join();
@@ -349,6 +358,14 @@ impl Journal for SqliteJournal {
             // Without a writer a mark can't be written.
             let _ = writes.send(Message::Note(event));
         }
+    }
+
+    async fn claim(&self, key: &str) -> Result<Option<SettlementRow>, JournalError> {
+        if self.known_claims.is_unknown(key) {
+            return Ok(None);
+        }
+        let key = key.to_owned();
+        super::read(self, move |rows| super::queries::claim(rows, &key)).await
     }
 
     async fn view(&self, task: ReadTask) -> Result<(), JournalError> {

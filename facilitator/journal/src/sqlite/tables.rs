@@ -10,6 +10,7 @@ use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, ErrorCode, OptionalExtension as _, Row, ToSql};
 
 use super::super::{JournalError, Rows, Storage, Table, Write};
+use super::known_claims::KnownClaims;
 use super::{packed, values};
 
 /// The tables as one connection sees them inside its transaction.
@@ -19,6 +20,8 @@ pub(super) struct Tables<'c> {
     statements: u64,
     /// Whether each table with packed keys has rows of an earlier version.
     earlier: BTreeMap<Table, bool>,
+    /// Receives every claim that is written.
+    known_claims: Option<&'c KnownClaims>,
 }
 
 /// A key as SQLite has it.
@@ -95,6 +98,15 @@ impl<'c> Tables<'c> {
             disk_full: false,
             statements: 0,
             earlier: BTreeMap::new(),
+            known_claims: None,
+        }
+    }
+
+    /// The same for the journal's writer.
+    pub(super) fn of_writer(connection: &'c Connection, known_claims: &'c KnownClaims) -> Self {
+        Self {
+            known_claims: Some(known_claims),
+            ..Self::new(connection)
         }
     }
 
@@ -319,6 +331,9 @@ impl Rows for Tables<'_> {
 
 impl Storage for Tables<'_> {
     fn write(&mut self, table: Table, key: &str, write: &Write) -> Result<(), JournalError> {
+        if let (Table::Claims, Some(known)) = (table, self.known_claims) {
+            known.add(key);
+        }
         let form = Form::of(table);
         if form == Form::Packed && self.has_earlier(table)? {
             self.replace_earlier(table, key, write)?;

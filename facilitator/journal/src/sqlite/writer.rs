@@ -17,6 +17,7 @@ use super::counters::Counters;
 use super::event_log::{self, Head};
 use super::fate::{Fate, fate, reported};
 use super::files::InUse;
+use super::known_claims::KnownClaims;
 use super::mark::Mark;
 use super::meta::{self, Ids};
 use super::tables::Tables;
@@ -81,6 +82,8 @@ pub(super) struct Shared {
     pub(super) notes_queued: Arc<AtomicUsize>,
     pub(super) ids: Arc<Ids>,
     pub(super) counters: Arc<Counters>,
+    /// Receives every claim ahead of the commit that writes it.
+    pub(super) known_claims: Arc<KnownClaims>,
     /// The time that commits carry.
     pub(super) clock: Arc<dyn Clock>,
 }
@@ -301,7 +304,7 @@ impl Writer {
     /// Applies the entries in memory, then writes rows and events of those that are not refused. Returns one result for
     /// each entry, and the head after them.
     fn apply(&self, group: &[Entry]) -> Result<(Vec<Result<(), CommitError>>, Head), Failure> {
-        let mut tables = Tables::new(&self.connection);
+        let mut tables = Tables::of_writer(&self.connection, &self.shared.known_claims);
         let stamp = self.next_stamp();
         let at_ms = stamp.at_ms;
         let applied = apply_in_memory(&self.connection, &mut tables, group, stamp);
