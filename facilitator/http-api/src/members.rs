@@ -69,19 +69,19 @@ pub(super) fn terms(
 }
 
 /// Reads the members of version 2.
-pub(super) fn v2(payment: &Object) -> Result<VersionMembers, Malformed> {
-    let accepted = object(payment, "accepted", reason::INVALID_PAYLOAD)?.ok_or_else(|| {
+pub(super) fn v2(payment: &mut Object) -> Result<VersionMembers, Malformed> {
+    let accepted = take_object(payment, "accepted", reason::INVALID_PAYLOAD)?.ok_or_else(|| {
         (
             reason::INVALID_PAYLOAD,
             "paymentPayload.accepted must be an object".to_owned(),
         )
     })?;
-    let string = |name: &str| text(accepted, name).unwrap_or_default().to_owned();
+    let string = |name: &str| text(&accepted, name).unwrap_or_default().to_owned();
     Ok(VersionMembers {
         accepted: Accepted {
             scheme: string("scheme"),
             network: string("network"),
-            raw: accepted.clone(),
+            raw: accepted,
         },
         resource: lenient::resource(member(payment, "resource")),
         extensions: lenient::extensions(member(payment, "extensions")),
@@ -146,6 +146,19 @@ pub(super) fn object<'o>(
     match member(parent, name) {
         None => Ok(None),
         Some(Value::Object(object)) => Ok(Some(object)),
+        Some(_) => Err((reason, format!("{name} must be an object"))),
+    }
+}
+
+/// The same, taken out of its parent.
+pub(super) fn take_object(
+    parent: &mut Object,
+    name: &str,
+    reason: &'static str,
+) -> Result<Option<Object>, Malformed> {
+    match parent.get_mut(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::Object(object)) => Ok(Some(std::mem::take(object))),
         Some(_) => Err((reason, format!("{name} must be an object"))),
     }
 }

@@ -14,7 +14,7 @@ use sdk_plugin::wire::reason;
 use sdk_plugin::{PaymentRequest, ProtocolVersion, Purpose};
 use serde_json::Value;
 
-use super::members::{self, Object, VersionMembers, kind_of, member, object, text};
+use super::members::{self, Object, VersionMembers, kind_of, member, take_object, text};
 use super::{lenient, strict_json};
 use crate::names::NetworkNames;
 
@@ -90,8 +90,8 @@ struct Kind<'r> {
 
 /// Rows H5 to H11.
 pub(super) fn normalise(body: &[u8], rules: &Rules<'_>, caller: Caller) -> Result<PaymentRequest, Refused> {
-    let body = parse_body(body)?;
-    let Payment { payment, shape } = find_payment(&body, rules.legacy0)?;
+    let mut body = parse_body(body)?;
+    let Payment { mut payment, shape } = find_payment(&mut body, rules.legacy0)?;
     let requirements = find_requirements(&body, shape)?;
     let version = find_version(&body, &payment, requirements, shape)?;
     let kind = find_kind(requirements, version, shape, rules)?;
@@ -105,7 +105,7 @@ pub(super) fn normalise(body: &[u8], rules: &Rules<'_>, caller: Caller) -> Resul
         network: kind.spelled.to_owned(),
     };
     let terms = members::terms(version, requirements, kind.scheme, kind.network).map_err(malformed)?;
-    let payload = object(&payment, "payload", reason::INVALID_PAYLOAD).map_err(malformed)?;
+    let payload = take_object(&mut payment, "payload", reason::INVALID_PAYLOAD).map_err(malformed)?;
     let payload = payload.ok_or_else(|| {
         malformed((
             reason::INVALID_PAYLOAD,
@@ -117,7 +117,7 @@ pub(super) fn normalise(body: &[u8], rules: &Rules<'_>, caller: Caller) -> Resul
         resource,
         extensions,
     } = match version {
-        ProtocolVersion::V2 => members::v2(&payment).map_err(malformed)?,
+        ProtocolVersion::V2 => members::v2(&mut payment).map_err(malformed)?,
         ProtocolVersion::V1 | ProtocolVersion::Legacy0 => members::v1(&payment, requirements, rules.names),
     };
     Ok(PaymentRequest {
@@ -125,7 +125,7 @@ pub(super) fn normalise(body: &[u8], rules: &Rules<'_>, caller: Caller) -> Resul
         scheme: kind.scheme.to_owned(),
         network: kind.network.to_owned(),
         network_as_sent: kind.spelled.to_owned(),
-        payload: payload.clone(),
+        payload,
         accepted,
         requirements: terms,
         resource,
@@ -157,14 +157,16 @@ fn parse_body(body: &[u8]) -> Result<Object, Refused> {
     }
 }
 
-/// H6, first half: the payment is an object, or the header of the oldest form.
-fn find_payment(body: &Object, legacy0: bool) -> Result<Payment, Refused> {
+/// H6, first half: the payment is an object, which is taken out of the body, or the header of the oldest form.
+fn find_payment(body: &mut Object, legacy0: bool) -> Result<Payment, Refused> {
     let refuse = |shape, message: String| Refused::undispatched(shape, reason::INVALID_PAYLOAD, message);
-    match (member(body, "paymentPayload"), member(body, "paymentHeader")) {
-        (Some(Value::Object(payment)), _) => Ok(Payment {
-            payment: payment.clone(),
+    if let Some(Value::Object(payment)) = body.get_mut("paymentPayload") {
+        return Ok(Payment {
+            payment: std::mem::take(payment),
             shape: Shape::Current,
-        }),
+        });
+    }
+    match (member(body, "paymentPayload"), member(body, "paymentHeader")) {
         (Some(other), _) => Err(refuse(
             Shape::Current,
             format!(

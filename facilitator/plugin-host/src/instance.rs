@@ -19,6 +19,9 @@ use tokio::sync::oneshot;
 use super::bridge::Bridge;
 use super::calls::{Bulkhead, Effect};
 
+/// Room for the JSON of usual requests, so that it is not moved while it is written.
+const REQUEST_BYTES: usize = 4 << 10;
+
 /// The functions of a plugin that are called after `create`.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Functions {
@@ -143,8 +146,10 @@ impl Instance {
         request: O::Request<'_>,
     ) -> Result<O::Response, Fault> {
         let op = O::NAME;
-        let request = serde_json::to_vec(&request)
+        let mut json = Vec::with_capacity(REQUEST_BYTES);
+        serde_json::to_writer(&mut json, &request)
             .map_err(|error| Fault::internal(format!("the request of {op} does not serialise: {error}")))?;
+        let request = json;
         let (len, cap) = (request.len(), self.bridge.message_bytes);
         if len > cap {
             return Err(Fault::invalid(format!(

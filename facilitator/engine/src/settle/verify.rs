@@ -22,7 +22,7 @@ impl Settling {
             wants_reserves: reserve.is_some(),
             ..request
         };
-        let call = match self.identify(request.clone()).await {
+        let call = match self.identify(request).await {
             Ok(call) => call,
             Err(CallRejected::Refused(refusal)) => {
                 return invalid(&refusal.reason, refusal.message.as_deref(), &refusal.payer);
@@ -31,6 +31,7 @@ impl Settling {
                 return invalid(reason::UNEXPECTED_VERIFY_ERROR, Some(public_message(&fault)), "");
             }
         };
+        let request = &call.request;
         let known = match self.runtime.claim_row(&call.claim).await {
             Ok(known) => known,
             Err(error) => {
@@ -38,11 +39,11 @@ impl Settling {
                 None
             }
         };
-        if let Some(row) = known.clone() {
-            match decide(&row, &call.identity) {
+        if let Some(row) = &known {
+            match decide(row, &call.identity) {
                 Decision::Wait | Decision::TakeRelease => {
                     return good(Valid {
-                        payer: row.payer,
+                        payer: row.payer.clone(),
                         extra: None,
                         reserves: None,
                     });
@@ -52,7 +53,7 @@ impl Settling {
                     return invalid(&row.replay_reason, None, &call.payer);
                 }
                 Decision::SameFailure => {
-                    let reply = replies::same_failure(&row, &request.network_as_sent);
+                    let reply = replies::same_failure(row, &request.network_as_sent);
                     let reason = reply.error_reason.as_deref().unwrap_or(&row.replay_reason);
                     return invalid(reason, reply.error_message.as_deref(), &call.payer);
                 }
@@ -72,8 +73,8 @@ impl Settling {
         if let Some(used_up) = self.used_up(&call) {
             return invalid(reason::UNEXPECTED_VERIFY_ERROR, Some(used_up), &call.payer);
         }
-        match self.runtime.ops.verify(&call.kind, &request).await {
-            Ok(Verdict::Valid(valid)) => match self.must_wait(&call, &request, &valid.payer).await {
+        match self.runtime.ops.verify(&call.kind, request).await {
+            Ok(Verdict::Valid(valid)) => match self.must_wait(&call, request, &valid.payer).await {
                 Some(refusal) => invalid(&refusal.reason, refusal.message.as_deref(), &valid.payer),
                 None => self.promise(&call, valid, known.as_ref(), reserve).await,
             },
