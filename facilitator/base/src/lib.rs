@@ -2,7 +2,7 @@
 //! of plugins' rows, the interface between HTTP and the engine, the state of nodes as a value, and the small files with
 //! which an operator controls a running process.
 //!
-//! Nothing here does network I/O or starts a task.
+//! Nothing here does network I/O.
 
 #![cfg_attr(
     test,
@@ -16,6 +16,7 @@ pub mod clock;
 pub mod key_digests;
 pub mod limits;
 mod list_file;
+pub mod nearby;
 pub mod nodes;
 pub mod pause;
 pub mod service;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use base::nearby::nearby;
 use base::service::{
     JournalReadiness, Membership, NetworkReadiness, ReservationEnd, Routed, SchemeReadiness, Service,
     SettleAnswer, SettleWait, Settled,
@@ -17,6 +18,7 @@ use sdk_plugin::scheme::{RouteRequest, RouteResponse};
 use sdk_plugin::wire::{SettleReply, SupportedReply, VerifyReply};
 use sdk_plugin::{Fault, PaymentRequest, ProtocolVersion, Purpose};
 use tokio::time::Instant;
+use tracing::Instrument as _;
 
 /// A lane that stays closed for longer than this after its start needs a person.
 const CLOSED_FOR: Duration = Duration::from_secs(30);
@@ -43,7 +45,9 @@ impl Service for EngineService {
 
     async fn verify(&self, request: PaymentRequest, reserve: Option<Duration>) -> VerifyReply {
         let network = request.network.clone();
-        let reply = self.0.settling.verify(request, reserve).await;
+        let settling = Arc::clone(&self.0.settling);
+        let verify = async move { settling.verify(request, reserve).await };
+        let reply = nearby(verify.in_current_span()).await;
         if !reply.is_valid {
             tracing::debug!(network, payer = %reply.payer, reason = reply.invalid_reason,
                 detail = reply.invalid_message, "answered: not valid");

@@ -288,7 +288,7 @@ impl Completion {
             Err(fault) => (fault.kind.status(), FaultBody::encode(&fault)),
         };
         // On the plugin's own threads, because its code may block. The pool stays open while a host call is.
-        bridge.pool.push(move || {
+        bridge.pool.push_completion(move || {
             complete(ctx.get(), status, give(body));
             bridge.host_calls.lock().remove(&call_id);
             bridge.permits.lock().release(&bulkhead);

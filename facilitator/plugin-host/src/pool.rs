@@ -1,14 +1,23 @@
 //! The threads of one instance. A plugin's code runs on these and nowhere else, so code that blocks or uses all processor
 //! time delays only its own instance.
 
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
+use base::nearby::woken_by;
 use parking_lot::{Condvar, Mutex};
 
 type Work = Box<dyn FnOnce() + Send>;
+
+thread_local! {
+    /// The queue whose next work this thread collects; null at other times.
+    static COLLECTING: Cell<*const Queue> = const { Cell::new(std::ptr::null()) };
+    /// The work that this thread does next, ahead of what is queued.
+    static NEXT: RefCell<Option<Work>> = const { RefCell::new(None) };
+}
 
 /// A queue, and the threads that run what is in it.
 #[derive(Debug)]
@@ -53,11 +62,34 @@ impl Queue {
                 self.changed.wait(&mut state);
             };
             drop(state);
-            // A panic must not cost the instance a thread. The payload's drop could panic again.
-            if let Err(payload) = catch_unwind(AssertUnwindSafe(work)) {
-                std::mem::forget(payload);
-            }
+            self.run_with_next(work);
         }
+    }
+
+    /// Runs work, then the futures of the host that it woke, and then the call or task that these made ready: no other thread
+    /// is woken for any of them.
+    fn run_with_next(&self, work: Work) {
+        let mut next = Some(work);
+        while let Some(work) = next {
+            for woken in woken_by(|| run(work)) {
+                self.collecting(|| woken.run());
+            }
+            next = NEXT.take();
+        }
+    }
+
+    /// Runs a completion or a future of the host. The first work for this pool that it makes ready becomes [`NEXT`].
+    fn collecting(&self, work: impl FnOnce()) {
+        COLLECTING.set(self);
+        run(work);
+        COLLECTING.set(std::ptr::null());
+    }
+}
+
+/// A panic must not cost the instance a thread. The payload's drop could panic again.
+fn run(work: impl FnOnce()) {
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(work)) {
+        std::mem::forget(payload);
     }
 }
 
@@ -85,14 +117,24 @@ impl Pool {
         Ok(pool)
     }
 
-    /// Queues work; `false` when the queue is full or closed.
+    /// Queues work; `false` when the queue is full or closed. The first work that comes from a completion of this pool, or
+    /// from a future that an answer of this plugin woke, needs no place: it runs on the same thread right after that.
     pub(super) fn try_push(&self, work: impl FnOnce() + Send + 'static) -> bool {
-        self.enqueue(Box::new(work), self.capacity)
+        let work: Work = Box::new(work);
+        if std::ptr::eq(COLLECTING.get(), &raw const *self.queue) {
+            let is_taken = NEXT.with_borrow(Option::is_some);
+            if !is_taken {
+                NEXT.set(Some(work));
+                return true;
+            }
+        }
+        self.enqueue(work, self.capacity)
     }
 
-    /// Queues work that must run and whose amount the caller bounds; `false` only when the pool is closed.
-    pub(super) fn push(&self, work: impl FnOnce() + Send + 'static) -> bool {
-        self.enqueue(Box::new(work), usize::MAX)
+    /// Queues a completion, which must run and whose amount the caller bounds; `false` only when the pool is closed.
+    pub(super) fn push_completion(&self, work: impl FnOnce() + Send + 'static) -> bool {
+        let queue = Arc::clone(&self.queue);
+        self.enqueue(Box::new(move || queue.collecting(work)), usize::MAX)
     }
 
     fn enqueue(&self, work: Work, capacity: usize) -> bool {
@@ -144,13 +186,13 @@ mod tests {
         assert!(pool.try_push(move || done.send(1).expect("test waits")));
         assert!(!pool.try_push(|| ()), "one waits, the queue is full");
         assert!(
-            pool.push(move || also.send(2).expect("test waits")),
+            pool.push_completion(move || also.send(2).expect("test waits")),
             "completions are never refused"
         );
         go.send(()).expect("the gate listens");
         pool.finish();
         assert_eq!(is_done.iter().collect::<Vec<_>>(), [1, 2]);
-        assert!(!pool.push(|| ()));
+        assert!(!pool.push_completion(|| ()));
     }
 
     #[test]
@@ -161,5 +203,41 @@ mod tests {
         assert!(pool.try_push(move || done.send(()).expect("test waits")));
         assert_eq!(is_done.recv(), Ok(()));
         pool.finish();
+    }
+
+    #[test]
+    fn what_a_completion_makes_ready_runs_after_it_on_its_thread() {
+        let pool = Arc::new(Pool::new("test", 2, 1).expect("threads"));
+        let (done, is_done) = mpsc::channel();
+        let own = Arc::clone(&pool);
+        let tell = move |what: &'static str| {
+            let done = done.clone();
+            move || done.send((what, thread::current().id())).expect("test waits")
+        };
+        assert!(pool.push_completion(move || {
+            assert!(own.try_push(tell("first")));
+            assert!(own.try_push(tell("second")));
+            tell("completion")();
+            // Its end is not the end of what it has made ready.
+            panic!("on purpose");
+        }));
+        let ran: std::collections::BTreeMap<_, _> = is_done.iter().collect();
+        assert_eq!(ran.len(), 3);
+        assert_eq!(ran["first"], ran["completion"]);
+        pool.finish();
+    }
+
+    #[test]
+    fn a_completion_of_another_pool_lends_no_thread() {
+        let [pool, other] = ["one", "other"].map(|name| Arc::new(Pool::new(name, 1, 1).expect("threads")));
+        let (done, is_done) = mpsc::channel();
+        let target = Arc::clone(&other);
+        assert!(pool.push_completion(move || {
+            let own = thread::current().id();
+            assert!(target.try_push(move || done.send(thread::current().id() != own).expect("test waits")));
+        }));
+        assert_eq!(is_done.recv(), Ok(true));
+        pool.finish();
+        other.finish();
     }
 }
