@@ -214,7 +214,8 @@ pub struct Facilitator {
 
 /// A port below those that the system gives to connections and to listeners on port 0: none of them can take it before the
 /// facilitator listens there.
-fn free_port() -> Option<u16> {
+#[must_use]
+pub fn free_port() -> Option<u16> {
     const FIRST: u32 = 10_000;
     const PORTS: u32 = 22_000;
     static NEXT: AtomicU32 = AtomicU32::new(0);
@@ -377,6 +378,12 @@ impl Facilitator {
             Some(status) => Ok(status),
             None => Err(self.error("the facilitator does not end")),
         }
+    }
+
+    /// The id of its process, while it runs.
+    #[must_use]
+    pub fn process_id(&self) -> Option<u32> {
+        self.child().as_ref().map(|(child, _)| child.id())
     }
 
     /// Whether the process is gone.

@@ -18,6 +18,16 @@ pub(crate) fn build_what_is_shipped() -> Result<(), Failure> {
     run("The facilitator and its plugins, release build", &SHIPPED, &[])
 }
 
+/// The same in one build with another package of this repository: with the same features, nothing is compiled twice.
+pub(crate) fn build_what_is_shipped_with(package: &str) -> Result<(), Failure> {
+    let build = [&SHIPPED[..], &["--package", package]].concat();
+    run(
+        &format!("The facilitator, its plugins and {package}, release build"),
+        &build,
+        &[],
+    )
+}
+
 const SHIPPED: [&str; 11] = [
     "build",
     "--release",

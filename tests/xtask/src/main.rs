@@ -1,5 +1,6 @@
 //! The commands of `cargo xtask`. Each subcommand is a module with its arguments and a `run`; this file selects it.
 
+mod bench;
 mod cargo;
 mod chaos;
 mod citations;
@@ -51,6 +52,8 @@ enum Command {
     Sim(sim::Args),
     /// Kill, stop and end processes of the release binary under load, on one node and on three
     Chaos(chaos::Args),
+    /// Measure the release binary beside other facilitators
+    Bench(bench::Args),
     /// Check formatting, citations, links, words, clippy, rustdoc and test contracts
     Lint(lint::Args),
     /// Build the handbook as HTML
@@ -84,6 +87,7 @@ fn main() -> ExitCode {
         Command::Full(args) => full::run(&args),
         Command::Sim(args) => sim::run(&args),
         Command::Chaos(args) => chaos::run(&args),
+        Command::Bench(args) => bench::run(&args),
         Command::Lint(args) => lint::run(&args),
         Command::Docs(docs::Args {}) => docs::run(),
         Command::Devnet(args) => devnet::run(&args),
