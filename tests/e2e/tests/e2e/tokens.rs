@@ -136,6 +136,7 @@ fn t31_a_payer_whose_payments_keep_failing_on_chain_has_to_wait() {
         let hash = world.settle(&lying(&world, 2).v2()).failed(reason::FAILED);
         assert_eq!(hash.len(), 66);
     }
+    turn_next(&world);
     world.untouched(|| {
         let body = lying(&world, 2).v2();
         world.verify(&body).refused("invalid_transaction_state");
