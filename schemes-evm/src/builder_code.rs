@@ -207,7 +207,7 @@ mod tests {
             json!("é"),
             json!(7),
             json!(null),
-            json!({ "a": "b" }),
+            json!({ "x": "b" }),
         ] {
             let sent = json!({ "info": { "a": bad, "s": [bad] } });
             assert_eq!(suffix(&own(), V2, sent), ended("a1617765666163696c"), "{bad}");
