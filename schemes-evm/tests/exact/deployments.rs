@@ -238,7 +238,7 @@ fn a_wallet_that_exists_is_asked_and_never_deployed() {
         let plan = exists(magic()).plan(&wrapped()).expect("a plan");
         assert_eq!(plan.steps[0].call.target, ASSET);
         assert_eq!(plan.steps[0].call.operation, "0xcf092995");
-        assert!(plan.steps[0].batchable);
+        assert!(!plan.steps[0].batchable, "a wallet pays alone");
         assert_eq!(exists(hex_result(&[0; 32])).refused(&wrapped()), SIGNATURE);
     }
 }

@@ -12,7 +12,7 @@ const SEND: &str = "eth_sendRawTransaction";
 const FAILED: &str = "invalid_exact_evm_transaction_failed";
 
 /// Blocks come by hand; the first buyers pay one thing each.
-fn world(buyers: usize) -> World {
+fn world(buyers: u16) -> World {
     World::builder()
         .mining(Mining::Manual)
         .buyers(buyers)
@@ -148,7 +148,7 @@ fn a_kill_between_the_commit_and_the_send_of_a_batch_loses_and_repeats_nothing()
     let callers: Vec<_> = bodies
         .iter()
         .map(|body| {
-            let (client, text) = (world.facilitator.client(), body.to_string());
+            let (client, text) = (world.facilitator.client().clone(), body.to_string());
             std::thread::spawn(move || client.post("/settle", text.as_bytes(), &[]))
         })
         .collect();
