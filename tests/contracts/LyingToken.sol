@@ -32,8 +32,8 @@ contract LyingToken is AuthorizedToken {
         TransferFirst, // 13: honest, but the transfer is logged before the use
         SilentNoOp, // 14: nothing is used, nothing moves, nothing is logged
         ReturnsForUsed, // 15: a used authorization does not revert, it does nothing
-        FloodsAnswer, // 16: honest, and answers 200 kB of zeroes
-        FloodsRefusal // 17: reverts with 200 kB of zeroes
+        FloodsAnswer, // 16: honest, and answers 200 kB
+        FloodsRefusal // 17: reverts with 200 kB
     }
 
     Mood public mood;
