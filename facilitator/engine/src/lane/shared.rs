@@ -158,14 +158,7 @@ impl LaneTask {
             self.in_slot(&work.settlement, work.step, &attempt);
             work.settlement.changed.notify_waiters();
         }
-        let labels = [("network", self.lane.network.as_str())];
-        let metrics = &self.lanes.runtime.metrics;
-        metrics.add("switchyard_batches_total", &labels, 1);
-        metrics.add(
-            "switchyard_batched_steps_total",
-            &labels,
-            u64::try_from(kept.len()).unwrap_or(u64::MAX),
-        );
+        self.count(kept.len());
         let covers = kept
             .iter()
             .map(|work| (Arc::clone(&work.settlement), work.step))
@@ -178,6 +171,17 @@ impl LaneTask {
             works: Vec::new(),
             left_out,
         }
+    }
+
+    fn count(&self, steps: usize) {
+        if steps < 2 {
+            return;
+        }
+        let labels = [("network", self.lane.network.as_str())];
+        let steps = u64::try_from(steps).unwrap_or(u64::MAX);
+        let metrics = &self.lanes.runtime.metrics;
+        metrics.add("switchyard_batches_total", &labels, 1);
+        metrics.add("switchyard_batched_steps_total", &labels, steps);
     }
 
     /// One transaction of these steps; `None` where there is none now.

@@ -78,11 +78,47 @@ fn sixty_four_distinct_payments_land_in_one_block_through_one_signer() {
         shared * 2,
         "a use and a transfer for each shared payment"
     );
+    // The fixed cost of a transaction is shared.
+    let mut payments: BTreeMap<String, u64> = BTreeMap::new();
+    for reply in &replies {
+        *payments.entry(reply.paid()).or_default() += 1;
+    }
+    let gas_of_each = |at_least: u64| {
+        let mut of_size = payments.iter().filter(|(_, count)| **count >= at_least);
+        let (hash, count) = of_size.next().expect("a transaction of that size");
+        gas_used(&world, hash) / count
+    };
+    let (alone, shared) = (gas_alone(&world), gas_of_each(10));
+    println!("gas of a payment: {alone} alone, {shared} with at least nine others");
+    assert!(shared < alone, "{shared} of {alone}");
     // Each is released once.
     for (body, first) in bodies.iter().zip(&replies) {
         let again = world.settle(body);
         assert_eq!(again.failed(crate::reason::DUPLICATE), first.paid());
     }
+}
+
+fn gas_used(world: &World, hash: &str) -> u64 {
+    let receipt = world
+        .chain
+        .receipt(hash)
+        .expect("the node answers")
+        .expect("it landed");
+    let used = receipt["gasUsed"].as_str().expect("gas");
+    u64::from_str_radix(used.trim_start_matches("0x"), 16).expect("a number")
+}
+
+/// Of a payment that has a transaction of its own.
+fn gas_alone(world: &World) -> u64 {
+    let body = world.payment(2).v2();
+    let reply = std::thread::scope(|scope| {
+        let before = world.sent();
+        let settle = scope.spawn(|| world.settle(&body));
+        world.wait_sent(before + 1);
+        world.chain.mine(1).expect("mines");
+        settle.join().expect("joins")
+    });
+    gas_used(world, &reply.paid())
 }
 
 #[test]
