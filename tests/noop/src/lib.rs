@@ -3,9 +3,9 @@
 
 use sdk_plugin::abi::PluginRoles;
 use sdk_plugin::chain::{
-    Attempt, Bid, Built, Evidence, Lane, LaneState, Network, Observation, Readiness, Sent, Slot, Step, Watch,
+    Attempt, Bid, Built, Evidence, Lane, LaneState, Network, Observation, Readiness, Sent, Slot, Watch,
 };
-use sdk_plugin::scheme::{Identified, Identity, Judgement, Plan, Planned, Supported, Valid, Verdict};
+use sdk_plugin::scheme::{Identified, Identity, Judgement, Plan, Planned, Step, Supported, Valid, Verdict};
 use sdk_plugin::wire::Kind;
 use sdk_plugin::{
     Amount, ChainDriver, Cx, Fault, PaymentRequest, SchemeHandler, Value, async_trait, export_plugin,
