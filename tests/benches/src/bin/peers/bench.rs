@@ -15,7 +15,7 @@ use crate::subject::{Kind, Programs, Subject};
 
 /// Buyers of one payment after the other: what a subject remembers of one payer does not answer for the next.
 const BUYERS: u16 = 64;
-/// The contract that x402-rs wants to see at its start. It calls it for ERC-6492 payers only, which nobody is here.
+/// The contract that x402-rs wants to see at its start. It calls it for ERC-6492 payers only, and no buyer here is one.
 const ERC6492_VALIDATOR: &str = "0xdAcD51A54883eb67D95FAEb2BBfdC4a9a6BD2a3B";
 /// A contract that does nothing.
 const STOP: &str = "0x00";
@@ -184,7 +184,7 @@ impl Bench {
     }
 }
 
-/// A running process, and the node that it asks.
+/// A running process, and the node that it uses.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Target<'a> {
     pub(crate) name: &'static str,

@@ -3,7 +3,7 @@
 //!
 //! A recording knows a call by its method and parameters. Of an `eth_call` it knows contract, selector and length: payloads
 //! are distinct, but what a good payment's reads answer is not. So the recorded node accepts forged payments, too: only good
-//! ones are sent to it. What is not recorded yet is asked of the chain once.
+//! ones are sent to it. The first call of a shape goes to the chain.
 //!
 //! One thread per connection, and one connection to the chain for each.
 

@@ -125,7 +125,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn messages_on_one_connection_are_told_apart() {
+    fn one_connection_carries_several_messages() {
         let mut bytes = post("/verify", b"{\"a\":1}");
         bytes.extend(answer(412, b"no"));
         let mut reader = bytes.as_slice();

@@ -17,22 +17,22 @@ use crate::results::Quantity;
 const SIZES: [(usize, usize); 3] = [(1, 2), (16, 16), (64, 64)];
 /// No settle begins later.
 const LIMIT: Duration = Duration::from_secs(60);
-const PLACES: [(&str, Mining); 2] = [
+const SOURCES: [(&str, Mining); 2] = [
     ("instant blocks", Mining::Auto),
     ("blocks of 2 s", Mining::Every(2)),
 ];
 
 pub(crate) fn run(bench: &mut Bench) -> Result<(), Failure> {
-    let result = PLACES
+    let result = SOURCES
         .into_iter()
-        .try_for_each(|(place, mining)| on(bench, place, mining));
+        .try_for_each(|(source, mining)| on(bench, source, mining));
     bench.chain.set_mining(Mining::Auto)?;
     result
 }
 
-fn on(bench: &mut Bench, place: &str, mining: Mining) -> Result<(), Failure> {
+fn on(bench: &mut Bench, source: &str, mining: Mining) -> Result<(), Failure> {
     bench.chain.set_mining(mining)?;
-    let group = format!("Settle, {place}");
+    let group = format!("Settle, {source}");
     for (connections, count) in SIZES {
         let name = match count {
             _ if connections == 1 => connections_text(1),

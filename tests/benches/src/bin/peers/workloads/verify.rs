@@ -11,17 +11,17 @@ use crate::results::{Quantity, Results};
 const CONNECTIONS: [usize; 3] = [1, 16, 64];
 
 /// Where the node's answers come from.
-const PLACES: [(&str, Mode); 3] = [
+const SOURCES: [(&str, Mode); 3] = [
     ("beside anvil", Mode::Forward),
     ("recorded node, 5 ms", Mode::Recorded(Duration::from_millis(5))),
     ("recorded node, 50 ms", Mode::Recorded(Duration::from_millis(50))),
 ];
 
 pub(crate) fn accounts(bench: &mut Bench) -> Result<(), Failure> {
-    for (place, mode) in PLACES {
+    for (source, mode) in SOURCES {
         bench.set_mode(mode);
         for connections in CONNECTIONS {
-            let group = format!("Verify, {place}");
+            let group = format!("Verify, {source}");
             let name = connections_text(connections);
             bench.verify_rounds(
                 Payer::Accounts,
@@ -29,7 +29,7 @@ pub(crate) fn accounts(bench: &mut Bench) -> Result<(), Failure> {
                 VALID,
                 |results, subject, measured| {
                     record(results, (&group, &name), "verifies/s", subject, measured);
-                    let cost = format!("Cost of a verify, {place}");
+                    let cost = format!("Cost of a verify, {source}");
                     costs(results, (&cost, &name), subject, measured);
                 },
             )?;
