@@ -106,7 +106,7 @@ impl Question<'_> {
             Wrapper::Forbidden(why) if !has_code => {
                 return Some(self.payment.refuse(reason::FACTORY_NOT_ALLOWED, why));
             }
-            // A wallet that does not exist yet can't be asked: its transfer is tried after its deployment.
+            // A wallet that does not exist yet can't be called: its transfer is tried after its deployment.
             Wrapper::Allowed(_) if !has_code => return None,
             Wrapper::None | Wrapper::Forbidden(_) | Wrapper::Allowed(_) => {}
         }

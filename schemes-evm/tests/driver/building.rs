@@ -245,7 +245,7 @@ fn t62_multicall3_is_called_for_an_allowed_deployment_and_its_transfer_only() {
             changed((factory, true, &create), (asset, false, &approve)),
         ),
         (
-            "more behind the transfer",
+            "more after the transfer",
             changed((factory, true, &create), (asset, false, &longer)),
         ),
         (
@@ -253,7 +253,7 @@ fn t62_multicall3_is_called_for_an_allowed_deployment_and_its_transfer_only() {
             multicall((asset, true, paid.clone()), (asset, false, paid.clone())),
         ),
         ("three calls", three),
-        ("more behind the calls", trailing),
+        ("more after the calls", trailing),
         ("another operation", rehearsal),
     ];
     let signed = world.host.recorded().len();

@@ -60,7 +60,7 @@ pub struct Node {
     pub works: Vec<bool>,
     /// A contract that the node can't run.
     pub cannot_run: Option<&'static str>,
-    /// What the token says of itself, by selector.
+    /// What the token returns, by selector.
     pub token: BTreeMap<&'static str, Vec<u8>>,
 }
 

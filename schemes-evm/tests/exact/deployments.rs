@@ -215,7 +215,7 @@ fn a_deployment_that_fails_is_named_at_settle_only() {
         ..wrapped()
     };
     assert_eq!(failing().verify(&verify).expect_err("refused").reason, SIMULATION);
-    // Somebody deployed the wallet meanwhile: the factory fails, and the transfer counts.
+    // Another sender deployed the wallet meanwhile: the factory fails, and the transfer counts.
     let world = world(|chain| chain.rehearsal = rehearsal(false, true));
     assert!(world.verify(&wrapped()).is_ok() && world.plan(&wrapped()).is_ok());
     // No Multicall3 on this network: its address answers every call with nothing.
@@ -224,7 +224,7 @@ fn a_deployment_that_fails_is_named_at_settle_only() {
 }
 
 #[test]
-fn a_wallet_that_exists_is_asked_and_never_deployed() {
+fn a_wallet_that_exists_decides_itself_and_is_never_deployed() {
     for options in [options(), Value::Null] {
         let exists = |answer: RpcResult| {
             let mut world = World::with(|chain| {

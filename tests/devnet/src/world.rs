@@ -148,7 +148,7 @@ impl Devnet {
             .map(drop)
     }
 
-    /// From which block on the lying token reverts in its mood 8. Up to the block before it, all is well.
+    /// From which block on the lying token reverts in its mood 8. Before it the token is honest.
     ///
     /// # Errors
     /// As [`crate::Rpc::call`].

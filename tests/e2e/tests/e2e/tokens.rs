@@ -236,7 +236,7 @@ fn t111_a_used_authorization_that_does_not_revert_is_refused_without_cost() {
         .set_token_mood(15)
         .expect("the token changes its mood");
     let payment = lying(&world, 2);
-    // Somebody else used it.
+    // Another sender used it.
     let sender = &world.chain.admin.address;
     world
         .chain
