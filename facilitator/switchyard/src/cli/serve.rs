@@ -21,7 +21,7 @@ pub(super) fn serve(path: &Path) -> Result<(), CliError> {
     if let Err(too_few) = open_files::raise(config.server.max_connections) {
         tracing::warn!("open_files_limit_too_low: {too_few}");
     }
-    let runtime = runtime().map_err(|error| {
+    let runtime = tokio::runtime::Runtime::new().map_err(|error| {
         CliError(format!(
             "no threads can be started ({error}); raise the process's limits"
         ))
@@ -30,16 +30,6 @@ pub(super) fn serve(path: &Path) -> Result<(), CliError> {
     // Threads of plugins and of the journal end with the process.
     runtime.shutdown_timeout(Duration::from_secs(1));
     served
-}
-
-/// Half as many threads as the machine has cores: the code of plugins and the journal have threads of their own. With a thread
-/// for each core, one is woken in vain at nearly every request.
-fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads((cores / 2).max(1))
-        .enable_all()
-        .build()
 }
 
 async fn run(config: &Config) -> Result<(), CliError> {
