@@ -200,7 +200,7 @@ pub fn listed(asset: Address, network: &NetworkView) -> Result<(), String> {
 }
 
 /// Whether transfers of an asset may share a transaction: the operator has listed it. The calls of a transaction share its
-/// gas, so that an asset nobody has looked at could use up that of the others.
+/// gas, so that an unknown asset could use up that of the others.
 ///
 /// # Errors
 /// The network's options can't be read.

@@ -44,7 +44,7 @@ fn calls(built: &Built) -> Vec<Vec<u8>> {
     assert_eq!(
         all.abi_encode(),
         transaction.input().as_ref(),
-        "nothing behind it"
+        "nothing follows it"
     );
     let call = |call: &Multicall::Call3| {
         assert!(call.allowFailure, "one that fails leaves the others their effect");

@@ -20,7 +20,7 @@ use crate::world::{
 fn only_assets_that_the_operator_lists_share_transactions() {
     let is_batchable = |world: World| world.plan(&good()).expect("a plan").steps[0].batchable;
     let any_asset = || World::new().allowing(None);
-    assert!(!is_batchable(any_asset()), "nobody has looked at it");
+    assert!(!is_batchable(any_asset()), "it is not listed");
     let mut described = any_asset();
     described.options = json!({ "tokens": { ASSET: { "decimals": 6 } } });
     assert!(is_batchable(described));

@@ -36,7 +36,7 @@ impl Alone {
 }
 
 impl LaneTask {
-    /// The next first step, with those behind it in the queue that may share its transaction.
+    /// The next first step, with those after it in the queue that may share its transaction.
     pub(super) async fn next_works(
         &mut self,
         queue: &mut mpsc::Receiver<Work>,
