@@ -278,7 +278,7 @@ fn run(count: usize) {
         .signers(SIGNERS)
         .buyers(u16::try_from(2 + WORKERS).expect("few"))
         .server("settle_wait_seconds = 6")
-        .network("finality = 4\npoll_interval_ms = 250")
+        .network("finality = 4\npoll_interval_ms = 250\nmax_batch = 16")
         .more(&journal)
         .start();
     world.chain.set_mining(Mining::Every(1)).expect("set");
