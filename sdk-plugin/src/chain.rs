@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use self::observe::{
-    Anchor, BlockRef, BlockStands, Delta, Evidence, ForeignTx, GuardState, LogEntry, Observation, ReadResult,
-    Shown, TxState, Watch,
+    Anchor, BlockRef, BlockStands, Delta, Evidence, ForeignCall, ForeignTx, GuardState, LogEntry,
+    Observation, ReadResult, Shown, TxState, Watch,
 };
 use crate::host::Suite;
 pub use crate::lane::Lane;

@@ -490,6 +490,47 @@ fn a_transaction_found_in_our_own_place_says_so() {
 }
 
 #[test]
+fn a_transaction_found_shows_its_call_unless_that_is_too_large() {
+    let call = |sent: Value, with_receipt: bool| {
+        let world = World::new();
+        {
+            let mut node = world.node();
+            node.land(&hash(50), 95, true, vec![log(3, ASSET, &[1, 10])]);
+            node.transactions.insert(hash(50), sent);
+            if !with_receipt {
+                node.receipts.clear();
+            }
+        }
+        let seen = world.observe(&[searching()]).remove(0);
+        seen.foreign.first().expect("found").call.clone()
+    };
+    let sent = |id: u64, to: Value, bytes: usize| {
+        let input = format!("0x{}", "ab".repeat(bytes));
+        json!({ "hash": hash(id), "from": OTHER, "nonce": "0x1", "to": to, "input": input })
+    };
+    for with_receipt in [true, false] {
+        let shown = call(
+            sent(50, json!(OTHER.to_uppercase().replace('X', "x")), 3),
+            with_receipt,
+        );
+        let shown = shown.expect("a call");
+        assert_eq!(
+            (shown.target.as_str(), shown.data.to_string().as_str()),
+            (OTHER, "0xababab")
+        );
+        assert!(call(sent(50, json!(OTHER), 16 * 1024), with_receipt).is_some());
+        for hidden in [
+            sent(50, json!(OTHER), 16 * 1024 + 1),
+            sent(50, Value::Null, 3),
+            sent(51, json!(OTHER), 3),
+            Value::Null,
+        ] {
+            assert_eq!(call(hidden, with_receipt), None);
+        }
+    }
+}
+
+#[test]
 fn our_own_transaction_is_found_by_its_logs_when_its_receipt_is_missing() {
     let world = World::new();
     {

@@ -70,6 +70,7 @@ pub fn evidence(shown: Shown, logs: Vec<LogEntry>, foreign: Vec<Vec<LogEntry>>) 
                 block: "0xb".into(),
                 earlier: false,
                 in_slot: false,
+                call: None,
                 depth: 11,
                 logs,
             })

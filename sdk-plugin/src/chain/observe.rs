@@ -299,10 +299,24 @@ pub struct ForeignTx {
     /// the host's own, of a journal that was lost.
     #[serde(default, skip_serializing_if = "super::is_false")]
     pub in_slot: bool,
+    /// What it called, where the driver has seen that and it is not too large. Logs of a call may not show what it was about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub call: Option<ForeignCall>,
     /// Depth of its block; 1 is the head block itself.
     pub depth: u64,
     /// Logs of it that match `evidence.logs`, in order.
     pub logs: Vec<LogEntry>,
+}
+
+/// The outermost call of a transaction.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct ForeignCall {
+    /// The contract called, as in [`crate::scheme::Call::target`].
+    pub target: String,
+    /// What it was called with.
+    pub data: HexBytes,
 }
 
 /// What the chain showed for one step of a plan, as [`crate::SchemeHandler::judge`] gets it.

@@ -80,6 +80,7 @@ mod tests {
             block: format!("b{height}"),
             earlier: false,
             in_slot: false,
+            call: None,
             depth,
             logs: vec![log(1)],
         }

@@ -57,6 +57,7 @@ fn foreign(tx_id: &str, height: u64, depth: u64) -> ForeignTx {
         block: format!("b{height}"),
         earlier: false,
         in_slot: false,
+        call: None,
         depth,
         logs: Vec::new(),
     }

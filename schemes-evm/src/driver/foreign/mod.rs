@@ -13,10 +13,10 @@ mod query;
 use std::collections::{BTreeMap, BTreeSet};
 
 use alloy_primitives::{Address, B256};
-use sdk_plugin::chain::{ForeignTx, Watch};
+use sdk_plugin::chain::{ForeignCall, ForeignTx, Watch};
 use sdk_plugin::host::{Level, RpcCall, RpcResult};
 use sdk_plugin::scheme::LogFilter;
-use sdk_plugin::{Cx, Fault};
+use sdk_plugin::{Cx, Fault, HexBytes};
 use serde_json::json;
 
 pub(super) use self::limits::LogLimits;
@@ -24,12 +24,14 @@ use self::query::{Position, Query};
 use super::observe::{Header, transaction};
 use super::receipt::{self, Receipt};
 use super::wording::{self, Class};
-use crate::{rpc, text};
+use crate::{rpc, signature, text};
 
 /// Most ranges of blocks per watch and filter, of the configured size; of an older watch the newest blocks are searched.
 const MAX_RANGES: u64 = 64;
 /// Most searches of one poll, once nodes have made the ranges smaller: the newest blocks are searched first.
 const MAX_QUERIES: usize = 512;
+/// Larger calldata than this is not handed on: a signature, and the arguments around it, are smaller.
+const MAX_CALL_BYTES: usize = 2 * signature::MAX_SIGNATURE_BYTES;
 /// Most times that a poll makes its ranges smaller: halving reaches one block from a thousand.
 const MAX_ROUNDS: usize = 11;
 
@@ -198,11 +200,18 @@ impl Search {
                         block: receipt.block.to_string(),
                         earlier: false,
                         in_slot,
+                        call: sent.as_ref().and_then(Sent::call),
                         depth: receipt.depth(head),
                         logs: receipt.logs(&tx_id, &watch.evidence),
                     }),
                     // The node has its logs and no receipt: receipts lag, or are pruned.
-                    None => without_receipt.push((index, tx_id.clone(), position.clone(), in_slot)),
+                    None => without_receipt.push(Unconfirmed {
+                        watch: index,
+                        tx_id: tx_id.clone(),
+                        position: position.clone(),
+                        in_slot,
+                        call: sent.as_ref().and_then(Sent::call),
+                    }),
                 }
             }
         }
@@ -233,21 +242,37 @@ impl Search {
     }
 }
 
+/// A transaction that a search found, and that has no receipt.
+struct Unconfirmed {
+    watch: usize,
+    tx_id: String,
+    position: Position,
+    in_slot: bool,
+    call: Option<ForeignCall>,
+}
+
 /// Transactions as their blocks' logs show them. Logs exist of successful transactions only.
 async fn by_logs(
     cx: &Cx,
     watches: &[Watch],
-    wanted: Vec<(usize, String, Position, bool)>,
+    wanted: Vec<Unconfirmed>,
     head: u64,
 ) -> Result<Vec<(usize, Option<ForeignTx>)>, Fault> {
     let mut calls = Vec::new();
-    for (index, _, position, _) in &wanted {
-        let filters = watches.get(*index).into_iter().flat_map(filters_of);
+    for Unconfirmed { watch, position, .. } in &wanted {
+        let filters = watches.get(*watch).into_iter().flat_map(filters_of);
         calls.extend(filters.map(|filter| receipt::logs_of_block(&position.block.to_string(), filter)));
     }
     let mut answers = rpc::NODES.read_all(cx, calls).await?;
     let mut found = Vec::new();
-    for (index, tx_id, position, in_slot) in wanted {
+    for Unconfirmed {
+        watch: index,
+        tx_id,
+        position,
+        in_slot,
+        call,
+    } in wanted
+    {
         let mut logs = Some(Vec::new());
         for filter in watches.get(index).into_iter().flat_map(filters_of) {
             let read = receipt::block_logs(answers.take()?, filter);
@@ -271,6 +296,7 @@ async fn by_logs(
                 block: position.block.to_string(),
                 earlier: false,
                 in_slot,
+                call,
                 depth: head.saturating_sub(position.height).saturating_add(1),
                 logs: logs.into_iter().map(receipt::BlockLog::into_entry).collect(),
             }
@@ -280,10 +306,12 @@ async fn by_logs(
     Ok(found)
 }
 
-/// The sender of a transaction, and its nonce.
+/// A transaction as it was sent.
 struct Sent {
     from: Address,
     nonce: u64,
+    /// `None` where the node does not show it whole, and for the creation of a contract.
+    called: Option<(Address, Vec<u8>)>,
 }
 
 impl Sent {
@@ -293,14 +321,27 @@ impl Sent {
             return None;
         };
         let is_it = rpc::as_word(shown.get("hash")?)? == text::word(tx_id)?;
+        let called = || {
+            let target = rpc::as_address(shown.get("to")?)?;
+            Some((target, rpc::as_bytes(shown.get("input")?)?))
+        };
         is_it.then_some(Self {
             from: rpc::as_address(shown.get("from")?)?,
             nonce: rpc::as_count(shown.get("nonce")?)?,
+            called: called(),
         })
     }
 
     fn is_of(&self, watch: &Watch) -> bool {
         text::address(&watch.lane.signer) == Some(self.from) && self.nonce == watch.sequence
+    }
+
+    fn call(&self) -> Option<ForeignCall> {
+        let (target, data) = self.called.as_ref()?;
+        (data.len() <= MAX_CALL_BYTES).then(|| ForeignCall {
+            target: text::lower(*target),
+            data: HexBytes(data.clone()),
+        })
     }
 }
 

@@ -276,6 +276,7 @@ fn another_senders_relay_of_a_contract_counts_and_of_our_own_key_there_is_none()
         block: "0xb".into(),
         earlier: false,
         in_slot: false,
+        call: None,
         tx_id: "0xcdcd".into(),
         height: 102,
         depth: 1,

@@ -109,6 +109,7 @@ impl Story {
             block: "0xb".into(),
             earlier: false,
             in_slot: false,
+            call: None,
             tx_id: FOREIGN.into(),
             height: 100,
             depth: 2,

@@ -87,6 +87,7 @@ pub fn foreign(moves: &[(u64, Move)]) -> Vec<ForeignTx> {
             block: "0xb".into(),
             earlier: false,
             in_slot: false,
+            call: None,
             depth: 3,
             logs: vec![done.log(&tx_id, nth)],
             tx_id,

@@ -181,6 +181,7 @@ fn foreign(view: &View, watch: &Watch) -> Vec<ForeignTx> {
                     block: block.id.clone(),
                     earlier: false,
                     in_slot: false,
+                    call: None,
                     depth: view.depth(block.height),
                     logs: matching(all, &wanted),
                 });
