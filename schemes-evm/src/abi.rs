@@ -70,6 +70,7 @@ alloy_sol_types::sol! {
     }
 
     interface Multicall {
+        #[derive(Debug)]
         struct Call {
             address target;
             bytes callData;
@@ -79,6 +80,7 @@ alloy_sol_types::sol! {
             bool allowFailure;
             bytes callData;
         }
+        #[derive(Debug)]
         struct Outcome {
             bool success;
             bytes returnData;

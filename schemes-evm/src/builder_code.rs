@@ -33,6 +33,12 @@ impl OwnCodes {
         self.facilitator.is_none() && self.service.is_none()
     }
 
+    /// The extension's key where it is in use.
+    #[must_use]
+    pub fn key(&self) -> Option<&'static str> {
+        (!self.is_empty()).then_some(KEY)
+    }
+
     /// # Errors
     /// A code that no reader would take.
     pub fn check(&self) -> Result<(), String> {

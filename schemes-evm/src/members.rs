@@ -2,7 +2,7 @@
 
 use alloy_primitives::{Address, B256, U256};
 use sdk_plugin::Value;
-use serde_json::Map;
+use serde_json::{Map, json};
 
 use crate::{signature, text};
 
@@ -65,4 +65,29 @@ pub fn signature(members: &Map<String, Value>, name: &str) -> Result<Vec<u8>, St
         ));
     }
     Ok(bytes)
+}
+
+/// A number in one spelling, for digests; what is malformed stays as it was sent.
+#[must_use]
+pub fn comparable_number(members: &Map<String, Value>, name: &str) -> Value {
+    number(members, name).map_or_else(|| malformed(members, name), |number| number.to_string().into())
+}
+
+/// An address in one spelling, for digests; what is malformed stays as it was sent.
+#[must_use]
+pub fn comparable_address(members: &Map<String, Value>, name: &str) -> Value {
+    address(members, name).map_or_else(|| malformed(members, name), |address| text::lower(address).into())
+}
+
+/// A signature in one spelling, for digests; what is malformed stays as it was sent.
+#[must_use]
+pub fn comparable_signature(members: &Map<String, Value>, name: &str) -> Value {
+    signature(members, name).map_or_else(
+        |_| malformed(members, name),
+        |bytes| hex::encode(signature::canonical(bytes)).into(),
+    )
+}
+
+fn malformed(members: &Map<String, Value>, name: &str) -> Value {
+    json!({ "malformed": members.get(name) })
 }

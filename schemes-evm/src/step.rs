@@ -1,10 +1,11 @@
 //! What every scheme's checks and plans need of a call: who makes it, what it is tried for, and how it becomes a step.
 
-use alloy_primitives::Address;
+use alloy_primitives::{Address, U256};
+use sdk_plugin::chain::Evidence;
 use sdk_plugin::cx::NetworkView;
 use sdk_plugin::host::{Level, RpcCall, RpcError, RpcResult};
-use sdk_plugin::scheme::{Call, Refusal};
-use sdk_plugin::{Amount, Cx, Fault, HexBytes, Value};
+use sdk_plugin::scheme::{Call, Plan, Refusal, Step};
+use sdk_plugin::{Amount, Cx, Fault, HexBytes, PaymentRequest, Value};
 
 use serde_json::json;
 
@@ -32,6 +33,16 @@ pub enum Checked<G> {
 }
 
 impl Wanted {
+    /// A verdict needs no balance: the simulation decides. A promise needs one.
+    #[must_use]
+    pub fn of_verify(request: &PaymentRequest) -> Self {
+        if request.wants_reserves {
+            Self::Plan
+        } else {
+            Self::Verdict
+        }
+    }
+
     /// The read that tries a call; [`Self::tried`] takes its answer.
     #[must_use]
     pub fn try_out(self, call: &EthCall) -> RpcCall {
@@ -145,6 +156,39 @@ pub async fn or_called(
             ..error
         }),
     })
+}
+
+/// The step of a plan that evidence is about.
+///
+/// # Errors
+/// The plan has no such step, a defect of the host.
+pub fn of_evidence<'a>(plan: &'a Plan, evidence: &Evidence) -> Result<&'a Step, Fault> {
+    evidence
+        .step
+        .of(&plan.steps)
+        .ok_or_else(|| Fault::invalid(format!("the plan has no step {}", evidence.step)))
+}
+
+/// Seconds that a signature must still be good for, so that a transaction sent now lands in time.
+const TIME_MARGIN_S: u64 = 6;
+
+/// Whether a signature ends too soon. Both in seconds since the epoch.
+#[must_use]
+pub fn is_over(end_s: U256, now_s: u64) -> bool {
+    end_s < U256::from(now_s) + U256::from(TIME_MARGIN_S)
+}
+
+/// Digests have the chain id of the requirements, and reads go to the network of the call.
+///
+/// # Errors
+/// They differ, a defect of the host.
+pub fn same_network(cx: &Cx, request: &PaymentRequest) -> Result<(), Fault> {
+    if request.requirements.network == cx.network().id {
+        return Ok(());
+    }
+    Err(Fault::internal(
+        "the requirements name another network than the call's",
+    ))
 }
 
 /// The account whose call is simulated where any signer may send it.

@@ -64,6 +64,14 @@ pub fn chain_id(network: &str) -> Option<u64> {
         .filter(|id| *id != 0 && *id <= MAX_JSON_INTEGER)
 }
 
+/// Seconds since the epoch; `None` for times too far in the future to be written as a JSON integer: they never come.
+#[must_use]
+pub fn seconds(time: U256) -> Option<u64> {
+    u64::try_from(time)
+        .ok()
+        .filter(|seconds| *seconds <= MAX_JSON_INTEGER)
+}
+
 /// This crate's canonical form of an address: lower case. Plans, lanes and claim keys use this form only.
 #[must_use]
 pub fn lower(address: Address) -> String {

@@ -5,11 +5,12 @@
 // SOLANA_RPC_URL, without which the client uses the public network; MAX_DOLLARS, the most that one payment may take (1).
 // With WALLET (an address) a contract wallet pays, for which BUYER_KEY signs; FACTORY and FACTORY_CALLDATA: it is not deployed
 // yet, and this deploys it (ERC-6492); OWNER_INDEX: it wraps its owners' signatures as WrappingWallet.sol does.
-// With both keys it takes the seller's first offer. On EVM it pays with scheme exact or auth-capture.
+// With both keys it takes the seller's first offer. On EVM it pays with scheme exact, upto or auth-capture.
 // Prints one line of JSON: {status, ok, payer, body, payment: the decoded PAYMENT-RESPONSE or null, required: the
 // decoded PAYMENT-REQUIRED of a refused payment or null}. Exit code 0 when an HTTP answer arrived, whatever its status.
 import { AuthCaptureEvmScheme } from "@x402/evm/auth-capture/client";
 import { ExactEvmScheme } from "@x402/evm/exact/client";
+import { UptoEvmScheme } from "@x402/evm/upto/client";
 import { ExactSvmScheme } from "@x402/svm/exact/client";
 import { decodePaymentResponseHeader, wrapFetchWithPayment, x402Client } from "@x402/fetch";
 import { decodePaymentRequiredHeader } from "@x402/core/http";
@@ -59,9 +60,11 @@ try {
     const key = privateKeyToAccount(evmKey);
     const account = env("WALLET", "") === "" ? key : contractWallet(key);
     const rpcUrl = env("RPC_URL", "");
-    const scheme = new ExactEvmScheme(account, rpcUrl === "" ? undefined : { rpcUrl });
+    const options = rpcUrl === "" ? undefined : { rpcUrl };
     const network = env("NETWORK", "eip155:84532");
-    client.register(network, scheme).register(network, new AuthCaptureEvmScheme(account));
+    client.register(network, new ExactEvmScheme(account, options));
+    client.register(network, new UptoEvmScheme(account, options));
+    client.register(network, new AuthCaptureEvmScheme(account));
     payers.push(account.address);
   }
   client.setSpendControls({ maxAmountPerPayment: `$${env("MAX_DOLLARS", "1")}` });

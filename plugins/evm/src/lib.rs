@@ -1,10 +1,11 @@
-//! The plugin file for EVM networks: the driver of the family `eip155`, and the scheme `exact`.
+//! The plugin file for EVM networks: the driver of the family `eip155`, and the schemes `exact` and `upto`.
 //!
 //! All behaviour is the library's; this crate declares what the file contains and reads its configuration.
 
 use schemes_evm::builder_code::OwnCodes;
 use schemes_evm::driver::{EvmDriver, FAMILY};
-use schemes_evm::exact::{Config, DEFAULT_MAX_GAS, ExactEvm, SCHEME};
+use schemes_evm::exact::{self, Config, DEFAULT_MAX_GAS, ExactEvm};
+use schemes_evm::upto::{self, UptoEvm};
 use sdk_plugin::abi::PluginRoles;
 use sdk_plugin::{Fault, Manifest, Value, config, export_plugin};
 use serde::Deserialize;
@@ -38,13 +39,14 @@ fn create(config: Value) -> Result<PluginRoles, Fault> {
         .map_err(|why| config::invalid_instance("switchyard.evm", &why))?;
     let driver = EvmDriver::with_known_assets(Manifest::parse(MANIFEST)?.known_assets())
         .with_max_gas(settings.max_gas);
-    let exact = ExactEvm::new(Config {
+    let schemes = Config {
         max_gas: settings.max_gas,
         builder_code: settings.builder_code,
-    });
+    };
     Ok(PluginRoles::default()
         .driver(FAMILY, driver)
-        .scheme(SCHEME, exact))
+        .scheme(exact::SCHEME, ExactEvm::new(schemes.clone()))
+        .scheme(upto::SCHEME, UptoEvm::new(schemes)))
 }
 
 #[cfg(test)]
@@ -53,11 +55,11 @@ mod tests {
 
     use schemes_evm::abi::{AGGREGATE3_SELECTOR, MULTICALL3, TRANSFER_BYTES_SELECTOR, TRANSFER_VRS_SELECTOR};
     use schemes_evm::driver::{RPC_READS, RPC_SENDS};
-    use schemes_evm::exact::VERSIONS;
     use schemes_evm::options::Options;
+    use schemes_evm::permit2::Proxy;
     use schemes_evm::text;
     use sdk_plugin::host::Suite;
-    use sdk_plugin::manifest::Grant;
+    use sdk_plugin::manifest::{Grant, SchemeRole};
     use sdk_plugin::testkit::manifest as kit;
     use serde_json::json;
 
@@ -65,6 +67,11 @@ mod tests {
 
     fn manifest() -> Manifest {
         kit::manifest(MANIFEST, env!("CARGO_PKG_VERSION"))
+    }
+
+    fn hex(selector: [u8; 4]) -> String {
+        let digits = selector.iter().map(|byte| format!("{byte:02x}"));
+        format!("0x{}", digits.collect::<String>())
     }
 
     #[test]
@@ -79,33 +86,49 @@ mod tests {
                 rpc_sends: RPC_SENDS,
             },
         );
-        kit::assert_scheme(
-            &manifest,
-            kit::SchemeFacts {
-                scheme: SCHEME,
-                family: FAMILY,
-                versions: &VERSIONS,
-                services: &["rpc.v1", "sign.v1"],
-            },
-        );
-        let operations = vec![
-            TRANSFER_VRS_SELECTOR.to_string(),
-            TRANSFER_BYTES_SELECTOR.to_string(),
-        ];
-        // The driver checks what is called through Multicall3.
-        assert_eq!(
-            manifest.schemes[0].calls,
-            [
-                Grant {
-                    target: "asset".into(),
-                    operations
+        for (scheme, versions) in [
+            (exact::SCHEME, exact::VERSIONS.as_slice()),
+            (upto::SCHEME, upto::VERSIONS.as_slice()),
+        ] {
+            kit::assert_scheme(
+                &manifest,
+                kit::SchemeFacts {
+                    scheme,
+                    family: FAMILY,
+                    versions,
+                    services: &["rpc.v1", "sign.v1"],
                 },
-                Grant {
-                    target: text::lower(MULTICALL3),
-                    operations: vec![AGGREGATE3_SELECTOR.to_string()],
-                }
-            ]
+            );
+        }
+        let by_authorization = Grant {
+            target: "asset".into(),
+            operations: vec![
+                TRANSFER_VRS_SELECTOR.to_string(),
+                TRANSFER_BYTES_SELECTOR.to_string(),
+            ],
+        };
+        // The driver checks what is called through Multicall3.
+        let with_deployment = Grant {
+            target: text::lower(MULTICALL3),
+            operations: vec![AGGREGATE3_SELECTOR.to_string()],
+        };
+        let by_proxy = |proxy: Proxy| Grant {
+            target: text::lower(proxy.address()),
+            operations: proxy.selectors().map(hex).into(),
+        };
+        let calls = |scheme: &str| {
+            let schemes = manifest.schemes.iter();
+            let of = |declared: &&SchemeRole| declared.scheme == scheme;
+            schemes
+                .filter(of)
+                .map(|declared| declared.calls.clone())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(
+            calls(exact::SCHEME),
+            [vec![by_authorization, with_deployment, by_proxy(Proxy::Exact)]]
         );
+        assert_eq!(calls(upto::SCHEME), [vec![by_proxy(Proxy::Upto)]]);
     }
 
     #[test]
@@ -213,7 +236,7 @@ mod tests {
         assert!(create(Value::Null).is_ok());
         assert!(create(json!({})).is_ok());
         let roles = create(json!({"max_gas": 100_000})).expect("a good configuration");
-        assert_eq!(roles.schemes.len() + roles.drivers.len(), 2);
+        assert_eq!((roles.schemes.len(), roles.drivers.len()), (2, 1));
         for bad in [
             json!({"max_gas": "many"}),
             json!({"max_gas": -1}),

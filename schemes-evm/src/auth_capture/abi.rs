@@ -92,16 +92,6 @@ alloy_sol_types::sol! {
         function capture(PaymentInfo paymentInfo, uint256 amount, uint256 feeAmount, address feeReceiver) external;
     }
 
-    /// Permit2's errors that a collection can meet.
-    interface Permit2Errors {
-        error InvalidNonce();
-        error SignatureExpired(uint256 signatureDeadline);
-        error InvalidSigner();
-        error InvalidSignatureLength();
-        error InvalidSignature();
-        error InvalidContractSignature();
-    }
-
     /// Reserved policy operators, and contract operators of the field (section 17).
     interface OperatorErrors {
         error WrongOperator();
@@ -126,21 +116,6 @@ alloy_sol_types::sol! {
         uint256 validAfter;
         uint256 validBefore;
         bytes32 nonce;
-    }
-
-    #[derive(Debug)]
-    struct TokenPermissions {
-        address token;
-        uint256 amount;
-    }
-
-    /// EIP-712 type of a Permit2 transfer without a witness.
-    #[derive(Debug)]
-    struct PermitTransferFrom {
-        TokenPermissions permitted;
-        address spender;
-        uint256 nonce;
-        uint256 deadline;
     }
 }
 
@@ -297,10 +272,6 @@ mod tests {
             (
                 type_hash::<ReceiveWithAuthorization>(),
                 b256!("0xd099cc98ef71107a616c4f0f941f04c322d8e254fe26b3c6668db87aae413de8"),
-            ),
-            (
-                type_hash::<PermitTransferFrom>(),
-                b256!("0x939c21a48a8dbe3a9a2404a1d46691e4d39f6583d6ec6b35714604c986d80106"),
             ),
             (
                 type_hash::<with_fee_amount::Charge>(),

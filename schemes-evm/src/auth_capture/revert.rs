@@ -2,8 +2,9 @@
 
 use alloy_sol_types::SolError;
 
-use super::abi::{Escrow, OperatorErrors, Permit2Errors};
+use super::abi::{Escrow, OperatorErrors};
 use super::reason::Reason;
+use crate::permit2::abi::Permit2;
 use crate::rpc::Failure;
 
 struct Row {
@@ -51,16 +52,16 @@ const ROWS: &[Row] = &[
     row::<Escrow::PaymentNotPreApproved>("PaymentNotPreApproved", None),
     row::<Escrow::PaymentAlreadyPreApproved>("PaymentAlreadyPreApproved", None),
     row::<Escrow::SafeERC20FailedOperation>("SafeERC20FailedOperation", None),
-    row::<Permit2Errors::InvalidNonce>("Permit2 InvalidNonce", None),
-    row::<Permit2Errors::SignatureExpired>("Permit2 SignatureExpired", None),
-    row::<Permit2Errors::InvalidSigner>("Permit2 InvalidSigner", None),
-    row::<Permit2Errors::InvalidSignatureLength>("Permit2 InvalidSignatureLength", None),
-    row::<Permit2Errors::InvalidContractSignature>("Permit2 InvalidContractSignature", None),
+    row::<Permit2::InvalidNonce>("Permit2 InvalidNonce", None),
+    row::<Permit2::SignatureExpired>("Permit2 SignatureExpired", None),
+    row::<Permit2::InvalidSigner>("Permit2 InvalidSigner", None),
+    row::<Permit2::InvalidSignatureLength>("Permit2 InvalidSignatureLength", None),
+    row::<Permit2::InvalidContractSignature>("Permit2 InvalidContractSignature", None),
     row::<OperatorErrors::WrongOperator>("WrongOperator", Some(Reason::OperatorMismatch)),
     row::<OperatorErrors::SaltMismatch>("SaltMismatch", Some(Reason::SaltBindingMismatch)),
     row::<OperatorErrors::ZeroAuthorizer>("ZeroAuthorizer", Some(Reason::MissingReceiverAuthorizer)),
     // Permit2 has an error of the same name.
-    row::<Permit2Errors::InvalidSignature>("InvalidSignature", Some(Reason::AuthorizerSignature)),
+    row::<Permit2::InvalidSignature>("InvalidSignature", Some(Reason::AuthorizerSignature)),
     row::<OperatorErrors::UnexpectedPaymentState>(
         "UnexpectedPaymentState",
         Some(Reason::UnexpectedPaymentState),

@@ -10,7 +10,7 @@ use serde_json::{Map, json};
 
 use super::payment::{self, Payment};
 use super::reason;
-use crate::{members, signature, text};
+use crate::{members, text};
 
 /// Key, terms and digest of the request's authorization; or, where no key can be formed, the refusal that the checks of
 /// verify would return first.
@@ -39,9 +39,7 @@ fn identified(request: &PaymentRequest) -> Option<Identified> {
         fingerprint: fingerprint(request, &asset),
         payload_digest: payload_digest(request, authorization, &asset, &from, &nonce),
         replay_reason: reason::NONCE_USED.into(),
-        replayable_until_s: valid_before
-            .and_then(|seconds| u64::try_from(seconds).ok())
-            .filter(|seconds| *seconds <= text::MAX_JSON_INTEGER),
+        replayable_until_s: valid_before.and_then(text::seconds),
     })
 }
 
@@ -75,31 +73,17 @@ fn payload_digest(
     from: &str,
     nonce: &str,
 ) -> String {
-    let number = |name: &str| {
-        let sent = authorization.get(name);
-        sent.and_then(text::number).map_or_else(
-            || json!({ "malformed": sent }),
-            |number| json!(number.to_string()),
-        )
-    };
-    let to = members::address(authorization, "to").map_or_else(
-        || json!({ "malformed": authorization.get("to") }),
-        |to| json!(text::lower(to)),
-    );
-    let signature = members::signature(&request.payload, "signature").map_or_else(
-        |_| json!({ "malformed": request.payload.get("signature") }),
-        |bytes| json!(hex::encode(signature::canonical(bytes))),
-    );
+    let number = |name: &str| members::comparable_number(authorization, name);
     let canonical = json!([
         request.requirements.network,
         asset,
         from,
-        to,
+        members::comparable_address(authorization, "to"),
         number("value"),
         number("validAfter"),
         number("validBefore"),
         nonce,
-        signature,
+        members::comparable_signature(&request.payload, "signature"),
     ]);
     keccak256(canonical.to_string()).to_string()
 }

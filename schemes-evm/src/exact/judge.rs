@@ -4,7 +4,7 @@
 //! nonce without that transaction decides nothing: nodes index logs later than state, and the transaction may be one that
 //! paid.
 
-use alloy_primitives::{Address, U256};
+use alloy_primitives::U256;
 use sdk_plugin::chain::{Evidence, ForeignTx, GuardState, Shown};
 use sdk_plugin::scheme::{Judgement, Paid, PaidReply, Plan, Refusal, Step};
 use sdk_plugin::{Fault, Value};
@@ -15,8 +15,8 @@ use super::trace::{Sender, Trace, trace};
 use super::{reason, revert};
 
 /// `now_s`: seconds since the epoch; only chooses between two names of the same failure.
-pub(super) fn judge(plan: &Plan, evidence: &Evidence, now_s: u64) -> Result<Judgement, Fault> {
-    let memo = Memo::deserialize_from(&step_of(plan, evidence)?.memo)?;
+pub(super) fn judge(plan: &Plan, step: &Step, evidence: &Evidence, now_s: u64) -> Result<Judgement, Fault> {
+    let memo = Memo::read(&step.memo)?;
     let failure = match &evidence.shown {
         Shown::Landed { .. } => match trace(&memo, &evidence.logs, sender(&memo)) {
             Trace::Paid(items) => {
@@ -79,32 +79,6 @@ fn sender(memo: &Memo) -> Sender {
     } else {
         Sender::Ours
     }
-}
-
-/// The asset of our own transfer that reverted like one that runs out of gas, with its authorization unused. A proxy
-/// whose implementation runs out of gas reverts without a message.
-pub(super) fn ran_out_of_gas(plan: &Plan, evidence: &Evidence) -> Result<Option<Address>, Fault> {
-    let Shown::Reverted { message, .. } = &evidence.shown else {
-        return Ok(None);
-    };
-    let is_unused = match evidence.guard {
-        GuardState::Absent | GuardState::Unchanged => true,
-        GuardState::Unread | GuardState::Changed => false,
-    };
-    let message = message.as_deref().unwrap_or_default();
-    if !is_unused || !revert::may_be_out_of_gas(message) {
-        return Ok(None);
-    }
-    Ok(Some(
-        Memo::deserialize_from(&step_of(plan, evidence)?.memo)?.asset,
-    ))
-}
-
-fn step_of<'a>(plan: &'a Plan, evidence: &Evidence) -> Result<&'a Step, Fault> {
-    evidence
-        .step
-        .of(&plan.steps)
-        .ok_or_else(|| Fault::invalid(format!("the plan has no step {}", evidence.step)))
 }
 
 /// What transactions of others show about the authorization, when they decide something.
@@ -206,7 +180,7 @@ fn paid(
 }
 
 impl Memo {
-    fn deserialize_from(value: &sdk_plugin::Value) -> Result<Self, Fault> {
+    pub(super) fn read(value: &Value) -> Result<Self, Fault> {
         serde_json::from_value(value.clone())
             .map_err(|error| Fault::invalid(format!("the step's memo is not one of `exact`: {error}")))
     }

@@ -1,56 +1,57 @@
-//! The scheme `exact`: one fixed transfer from payer to payee, by EIP-3009 (exact-evm.md).
+//! The scheme `exact`: one fixed transfer from payer to payee, by EIP-3009 or by Permit2 (exact-evm.md).
+//!
+//! The payload's shape decides on the method. EIP-3009:
 //!
 //! | step | module | chain reads |
 //! |---|---|---|
 //! | identify | `identify` | none |
 //! | decode, and the checks that need no chain | `payment` | none |
-//! | code, signature, simulation | `check`, `question`, `trial` | one batch; a second one for a payer with code and an ECDSA signature, where nodes can't estimate, and every five minutes at the price of gas (`prices`) |
-//! | whether a refusal is confirmed, and why a simulation failed | `diagnose` | one batch, of two nodes where there are two |
-//! | what must be sent, and what proves it | `plan` | in the batch of `check` |
+//! | the others | `check` and [`crate::transfer`], with the reads of `transfer` | one batch |
+//! | what must be sent, and what proves it | `plan` | in the batch of the checks |
 //! | what the chain showed | `judge`, with `trace` | none |
 //!
-//! So a refusal costs few round trips, and a good payment by an ordinary account costs one.
-//!
 //! A wallet that does not exist yet is deployed in the transaction of its transfer (ERC-6492), where the operator allows its
-//! factory; one more round trip reads first whether it exists.
+//! factory.
 //!
-//! Not served: Permit2, ERC-7710.
+//! Permit2: [`crate::permit2`], with protocol v2 and where its proxy is deployed.
+//!
+//! Not served: ERC-7710.
 
 mod check;
-mod code_cache;
 mod described;
-mod diagnose;
-mod gas_shortages;
 mod identify;
 mod judge;
 mod payment;
 mod plan;
-mod prices;
-mod question;
 pub mod reason;
 mod revert;
 mod trace;
-mod trial;
+mod transfer;
 
 use sdk_plugin::chain::Evidence;
-use sdk_plugin::scheme::{Identity, Judgement, Plan, Planned, Supported, Valid, Verdict};
+use sdk_plugin::host::Level;
+use sdk_plugin::scheme::{
+    Identity, Judgement, LaneChoice, Plan, Planned, SchemeCheck, Supported, Valid, Verdict,
+};
 use sdk_plugin::wire::Kind;
 use sdk_plugin::{Cx, Fault, PaymentRequest, SchemeHandler, async_trait};
+use serde_json::json;
 
-use crate::builder_code::{self, OwnCodes};
-use crate::recovery::KnownSigners;
-use crate::step::{Checked, Wanted};
-use code_cache::CodeCache;
-use gas_shortages::GasShortages;
-use prices::Prices;
+use crate::builder_code::OwnCodes;
+use crate::permit2::payment::authorization;
+use crate::permit2::plan::Sending;
+use crate::permit2::probe::Probes;
+use crate::permit2::{self, Proxy};
+use crate::step::{self, Checked, Wanted};
+use crate::transfer::{Attempt, Checks, out_of_gas};
 
 /// The scheme's name on the wire.
-pub const SCHEME: &str = "exact";
+pub const SCHEME: &str = Proxy::Exact.scheme();
 /// Protocol versions served, in the order in which they are advertised.
 pub const VERSIONS: [u8; 2] = [2, 1];
 pub use crate::step::DEFAULT_MAX_GAS;
 
-/// Settings of the scheme, valid on every network.
+/// Settings of the schemes of this plugin file, valid on every network.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
     /// Most gas that one transfer may use, in simulation and in the transaction, unless the network's options set another
@@ -69,14 +70,18 @@ impl Default for Config {
     }
 }
 
+impl Config {
+    pub(crate) fn attempt(&self, request: &PaymentRequest, wanted: Wanted) -> Attempt {
+        Attempt::new(request, wanted, self.max_gas, &self.builder_code)
+    }
+}
+
 /// `exact` on every EVM network.
 #[derive(Debug, Default)]
 pub struct ExactEvm {
     config: Config,
-    assets_with_code: CodeCache,
-    prices: Prices,
-    gas_shortages: GasShortages,
-    signers: KnownSigners,
+    checks: Checks,
+    probes: Probes,
 }
 
 impl ExactEvm {
@@ -84,11 +89,30 @@ impl ExactEvm {
     pub fn new(config: Config) -> Self {
         Self {
             config,
-            assets_with_code: CodeCache::default(),
-            prices: Prices::default(),
-            gas_shortages: GasShortages::default(),
-            signers: KnownSigners::default(),
+            checks: Checks::default(),
+            probes: Probes::default(),
         }
+    }
+}
+
+/// Whether the payload is one of Permit2, which protocol v1 does not know.
+fn is_permit2(request: &PaymentRequest) -> bool {
+    !request.version.is_v1() && authorization(&request.payload).is_some()
+}
+
+impl ExactEvm {
+    async fn check_permit2(
+        &self,
+        cx: &Cx,
+        request: &PaymentRequest,
+        wanted: Wanted,
+    ) -> Result<Checked<permit2::Good>, Fault> {
+        let payment = match permit2::Payment::decode(request, Proxy::Exact) {
+            Ok(payment) => payment,
+            Err(refusal) => return Ok(Checked::Refused(refusal)),
+        };
+        step::same_network(cx, request)?;
+        permit2::check(cx, &self.checks, payment, self.config.attempt(request, wanted)).await
     }
 }
 
@@ -107,34 +131,55 @@ impl SchemeHandler for ExactEvm {
             network: network.id.clone(),
             extra: extra.clone(),
         };
-        let extensions = if self.config.builder_code.is_empty() {
-            Vec::new()
-        } else {
-            vec![builder_code::KEY.to_owned()]
-        };
         // Retained signers serve what is bound to them: nothing new shall name them.
         let signers = network.lanes.iter().map(|lane| lane.signer.clone()).collect();
+        let has_permit2 = self.probes.known(cx).unwrap_or(false);
         Ok(Supported {
             kinds: VERSIONS.map(kind).into(),
-            extensions,
+            extensions: [
+                has_permit2.then_some(permit2::EXTENSION),
+                self.config.builder_code.key(),
+            ]
+            .into_iter()
+            .flatten()
+            .map(str::to_owned)
+            .collect(),
             signers,
         })
     }
 
+    /// Ready in any case: EIP-3009 needs no proxy. Records whether Permit2 is advertised.
+    async fn check(&self, cx: &Cx) -> Result<SchemeCheck, Fault> {
+        if let Err(fault) = self.probes.refresh(cx, Proxy::Exact).await {
+            let fields = json!({ "network": cx.network().id, "why": fault.message });
+            cx.log(
+                Level::Debug,
+                "evm::permit2",
+                "whether the proxy of exact is deployed was not shown",
+                &fields,
+            );
+        }
+        Ok(SchemeCheck::ready())
+    }
+
     async fn identify(&self, _cx: &Cx, request: &PaymentRequest) -> Result<Identity, Fault> {
+        if is_permit2(request) {
+            return Ok(permit2::identify(request, Proxy::Exact));
+        }
         Ok(identify::identify(request))
     }
 
     async fn verify(&self, cx: &Cx, request: &PaymentRequest) -> Result<Verdict, Fault> {
-        // A verdict needs no balance: the simulation decides. A promise needs one.
-        let wanted = if request.wants_reserves {
-            Wanted::Plan
-        } else {
-            Wanted::Verdict
-        };
-        Ok(match self.check(cx, request, wanted).await? {
+        let wanted = Wanted::of_verify(request);
+        if is_permit2(request) {
+            return Ok(permit2::verdict(self.check_permit2(cx, request, wanted).await?));
+        }
+        Ok(match self.check_eip3009(cx, request, wanted).await? {
             Checked::Good(good) => Verdict::Valid(Valid {
-                reserves: good.funds.map(|funds| vec![plan::reserve(&good.payment, funds)]),
+                reserves: good
+                    .passed
+                    .funds
+                    .map(|funds| vec![plan::reserve(&good.payment, funds)]),
                 payer: good.payment.payer,
                 extra: None,
             }),
@@ -143,16 +188,33 @@ impl SchemeHandler for ExactEvm {
     }
 
     async fn plan(&self, cx: &Cx, request: &PaymentRequest) -> Result<Planned, Fault> {
-        Ok(match self.check(cx, request, Wanted::Plan).await? {
+        if is_permit2(request) {
+            return Ok(match self.check_permit2(cx, request, Wanted::Plan).await? {
+                Checked::Good(good) => {
+                    let sending = Sending {
+                        lane: LaneChoice::Any,
+                        holds: Vec::new(),
+                    };
+                    permit2::plan(&good, good.payment.permit.amount, sending)?
+                }
+                Checked::Refused(refusal) => Planned::Refused(refusal),
+            });
+        }
+        Ok(match self.check_eip3009(cx, request, Wanted::Plan).await? {
             Checked::Good(good) => plan::plan(&good, cx.network())?,
             Checked::Refused(refusal) => Planned::Refused(refusal),
         })
     }
 
     async fn judge(&self, cx: &Cx, plan: &Plan, evidence: &Evidence) -> Result<Judgement, Fault> {
-        let judgement = judge::judge(plan, evidence, cx.now_s())?;
-        if let Some(asset) = judge::ran_out_of_gas(plan, evidence)? {
-            self.gas_shortages.learn(cx, asset);
+        let step = step::of_evidence(plan, evidence)?;
+        if permit2::Memo::is_of(&step.memo) {
+            return permit2::judge(cx, &self.checks, plan, step, evidence);
+        }
+        let judgement = judge::judge(plan, step, evidence, cx.now_s())?;
+        if out_of_gas::is_possible_in(evidence) {
+            self.checks
+                .ran_out_of_gas(cx, plan::Memo::read(&step.memo)?.asset);
         }
         Ok(judgement)
     }

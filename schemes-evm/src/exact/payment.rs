@@ -12,13 +12,9 @@ use serde_json::Map;
 
 use super::{SCHEME, reason};
 use crate::abi::{AuthorizedToken, TransferWithAuthorization};
-use crate::rpc::EthCall;
-use crate::signature::{self, Deployment, Unwrapped};
-use crate::text;
-use crate::{deployment, members};
-
-/// Seconds that an authorization must still be good for, so that a transaction sent now lands in time.
-pub(super) const TIME_MARGIN_S: u64 = 6;
+use crate::members;
+use crate::signature::{self, Unwrapped};
+use crate::{step, text};
 
 /// An EIP-3009 payment whose members are well formed. Whether it is valid is not checked yet.
 #[derive(Debug, Clone)]
@@ -125,7 +121,7 @@ impl Payment {
         if signed.to != self.pay_to {
             return Some(self.refuse(reason::RECIPIENT, "authorization.to is not payTo"));
         }
-        if signed.validBefore < U256::from(now_s) + U256::from(TIME_MARGIN_S) {
+        if step::is_over(signed.validBefore, now_s) {
             return Some(self.refuse(
                 reason::VALID_BEFORE,
                 "the authorization has expired, or expires within 6 seconds",
@@ -165,7 +161,7 @@ impl Payment {
     }
 
     /// The transfer's calldata: the v, r, s overload for 65 bytes of signature, else the overload with bytes.
-    fn calldata(&self, signature: &[u8]) -> Vec<u8> {
+    pub(super) fn calldata(&self, signature: &[u8]) -> Vec<u8> {
         let TransferWithAuthorization {
             from,
             to,
@@ -192,7 +188,7 @@ impl Payment {
     }
 
     /// The overload with bytes, which a wallet's signature of any length needs.
-    fn calldata_with_bytes(&self, signature: &[u8]) -> Vec<u8> {
+    pub(super) fn calldata_with_bytes(&self, signature: &[u8]) -> Vec<u8> {
         let signed = &self.authorization;
         AuthorizedToken::transferWithAuthorization_1Call {
             from: signed.from,
@@ -205,65 +201,16 @@ impl Payment {
         }
         .abi_encode()
     }
-
-    /// The transaction's call: the transfer with its builder codes; or after the deployment of the payer's wallet, without
-    /// them: that call has one spelling only.
-    #[must_use]
-    pub(super) fn transfer(
-        &self,
-        facilitator: Address,
-        signature: &[u8],
-        deploys: Option<&Deployment>,
-        suffix: &[u8],
-        gas: u64,
-    ) -> EthCall {
-        match deploys {
-            None => EthCall {
-                from: Some(facilitator),
-                to: self.asset,
-                data: [&self.calldata(signature), suffix].concat(),
-                gas: Some(gas),
-            },
-            Some(deployment) => {
-                let transfer = self.calldata_with_bytes(signature).into();
-                let data = deployment::call(deployment, self.asset, transfer);
-                deployment::of_multicall(facilitator, data, gas)
-            }
-        }
-    }
-
-    /// The same after a deployment, with the result of each call.
-    #[must_use]
-    pub(super) fn rehearsal(
-        &self,
-        facilitator: Address,
-        signature: &[u8],
-        deployment: &Deployment,
-        gas: u64,
-    ) -> EthCall {
-        let transfer = self.calldata_with_bytes(signature).into();
-        let data = deployment::rehearsal(deployment, self.asset, transfer);
-        deployment::of_multicall(facilitator, data, gas)
-    }
 }
 
-/// The payload's `authorization`, if it is an object; an error when the payload or the requirements want another
-/// way of moving the asset. Protocol v1 knows only this one way.
+/// The payload's `authorization`, if it is an object; an error when the requirements want another way of moving the
+/// asset. Protocol v1 knows only this one way.
 pub(super) fn eip3009_authorization(
     request: &PaymentRequest,
 ) -> Result<Option<&Map<String, Value>>, &'static str> {
-    if !request.version.is_v1() {
-        if request
-            .payload
-            .get("permit2Authorization")
-            .is_some_and(|member| !member.is_null())
-        {
-            return Err("Permit2 is not served here; pay with an EIP-3009 authorization");
-        }
-        let method = request.requirements.extra.get("assetTransferMethod");
-        if method.is_some_and(|method| !method.is_null() && method.as_str() != Some("eip3009")) {
-            return Err("extra.assetTransferMethod and the payload differ; only eip3009 is served here");
-        }
+    let method = members::present(&request.requirements.extra, "assetTransferMethod");
+    if !request.version.is_v1() && method.is_some_and(|method| method.as_str() != Some("eip3009")) {
+        return Err("extra.assetTransferMethod and the payload differ");
     }
     Ok(request.payload.get("authorization").and_then(Value::as_object))
 }

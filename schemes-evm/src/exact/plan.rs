@@ -1,6 +1,6 @@
 //! What must be sent for a good payment, and what proves that it paid.
 
-use alloy_primitives::{Address, B256, U256};
+use alloy_primitives::{Address, B256};
 use alloy_sol_types::SolCall;
 use sdk_plugin::cx::NetworkView;
 use sdk_plugin::scheme::{
@@ -13,9 +13,9 @@ use serde::{Deserialize, Serialize};
 use super::check::Good;
 use super::payment::Payment;
 use super::reason;
-use super::trial::Funds;
 use crate::abi::AuthorizedToken::authorizationStateCall;
 use crate::abi::{AUTHORIZATION_CANCELED_TOPIC, AUTHORIZATION_USED_TOPIC, TRANSFER_TOPIC};
+use crate::transfer::Funds;
 use crate::{step, text};
 
 /// What judge needs to know of the payment.
@@ -37,7 +37,8 @@ pub(super) struct Memo {
 /// One transfer, from any signer, with the payer's balance reserved.
 pub(super) fn plan(good: &Good, network: &NetworkView) -> Result<Planned, Fault> {
     let payment = &good.payment;
-    let funds = good
+    let passed = &good.passed;
+    let funds = passed
         .funds
         .ok_or_else(|| Fault::internal("a plan was made without the payer's funds"))?;
     let signed = &payment.authorization;
@@ -48,16 +49,16 @@ pub(super) fn plan(good: &Good, network: &NetworkView) -> Result<Planned, Fault>
         value: Amount(signed.value),
         nonce: signed.nonce,
         valid_before: Amount(signed.validBefore),
-        deploys: good.call.deploys,
+        deploys: passed.deploys,
     };
     let step = Step {
-        call: step::call(good.call.target, good.call.data.clone(), funds.gas_limit)?,
+        call: step::call(passed.call.to, passed.call.data.clone(), funds.gas_limit)?,
         lane: LaneChoice::Any,
         gate: Gate::None,
         on_fail: OnFail::Stop,
-        batchable: good.by_account && !good.call.deploys && step::is_batchable(payment.asset, network)?,
+        batchable: passed.by_account && !passed.deploys && step::is_batchable(payment.asset, network)?,
         max_cost: None,
-        expires_at_s: seconds(signed.validBefore),
+        expires_at_s: text::seconds(signed.validBefore),
         evidence: evidence(&memo),
         pays: true,
         memo: serde_json::to_value(&memo).map_err(|error| Fault::internal(format!("memo: {error}")))?,
@@ -82,13 +83,6 @@ pub(super) fn reserve(payment: &Payment, funds: Funds) -> Reserve {
         as_of_height: funds.height,
         refusal_reason: reason::INSUFFICIENT_BALANCE.into(),
     }
-}
-
-/// `None` for times too far in the future to be written as a JSON integer: they never come.
-fn seconds(time: U256) -> Option<u64> {
-    u64::try_from(time)
-        .ok()
-        .filter(|seconds| *seconds <= text::MAX_JSON_INTEGER)
 }
 
 /// Logs: every use of an authorization of this payer and every transfer from it, because which transfer belongs to which

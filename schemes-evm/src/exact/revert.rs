@@ -1,16 +1,7 @@
 //! Maps the message of a revert to a reason (exact-evm.md section 8, the column of EIP-3009).
 
-use alloy_primitives::keccak256;
-
 use super::reason;
-
-struct Row {
-    /// Custom errors, by signature.
-    errors: &'static [&'static str],
-    /// Parts of messages, lower case.
-    texts: &'static [&'static str],
-    reason: &'static str,
-}
+use crate::revert::{self, Row};
 
 const ROWS: &[Row] = &[
     Row {
@@ -53,59 +44,17 @@ const ROWS: &[Row] = &[
 /// The reason for a revert's message. The selector of a custom error in it decides; without one, its text.
 #[must_use]
 pub(super) fn reason_for(message: &str) -> &'static str {
-    let message = message.to_lowercase();
-    let names_error = |row: &&Row| {
-        row.errors.iter().any(|error| {
-            let hash = keccak256(error);
-            let selector = hash.get(..4).map(hex::encode).unwrap_or_default();
-            message.contains(&format!("0x{selector}"))
-        })
-    };
-    let has_text = |row: &&Row| row.texts.iter().any(|text| message.contains(text));
-    if let Some(row) = ROWS
-        .iter()
-        .find(names_error)
-        .or_else(|| ROWS.iter().find(has_text))
-    {
-        return row.reason;
+    match revert::find(ROWS, message) {
+        Some(reason) => reason,
+        None if revert::is_short_of_balance(message) => reason::INSUFFICIENT_BALANCE,
+        None => reason::TRANSACTION_FAILED,
     }
-    let short_of_balance = message
-        .split_once("insufficient")
-        .is_some_and(|(_, rest)| rest.contains("balance"));
-    if short_of_balance {
-        reason::INSUFFICIENT_BALANCE
-    } else {
-        reason::TRANSACTION_FAILED
-    }
-}
-
-/// Texts of an EVM that ran out of gas, lower case.
-const OUT_OF_GAS: &[&str] = &["out of gas", "outofgas", "memoryoog", "gas required exceeds"];
-/// Messages, lower case, of a call that reverted without a reason.
-const WORDLESS: &[&str] = &[
-    "",
-    "execution reverted",
-    "transaction reverted",
-    "vm execution error.",
-    "reverted",
-];
-
-/// Whether a message means that gas ran out.
-#[must_use]
-pub(super) fn is_out_of_gas(message: &str) -> bool {
-    let message = message.to_lowercase();
-    OUT_OF_GAS.iter().any(|sign| message.contains(sign))
-}
-
-/// Whether a message may mean that gas ran out: it says so, or it has no reason at all. A contract may revert without a
-/// reason when another contract that it calls runs out of gas.
-#[must_use]
-pub(super) fn may_be_out_of_gas(message: &str) -> bool {
-    is_out_of_gas(message) || WORDLESS.contains(&message.trim().to_lowercase().as_str())
 }
 
 #[cfg(test)]
 mod tests {
+    use alloy_primitives::keccak256;
+
     use super::*;
 
     #[test]

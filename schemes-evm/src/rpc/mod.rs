@@ -55,6 +55,13 @@ pub struct EthCall {
 }
 
 impl EthCall {
+    /// The same with more bytes at the end of its calldata, which contracts ignore.
+    #[must_use]
+    pub fn followed_by(mut self, suffix: &[u8]) -> Self {
+        self.data.extend_from_slice(suffix);
+        self
+    }
+
     /// As JSON-RPC writes it.
     #[must_use]
     pub fn object(&self) -> Value {

@@ -293,32 +293,40 @@ fn v1_knows_the_network_before_it_requests_the_domain() {
     );
 }
 
+/// A good payment whose requirements name a method.
+fn named(method: &str) -> PaymentRequest {
+    with(|request| {
+        let extra = &mut request.requirements.extra;
+        extra.insert("assetTransferMethod".into(), json!(method));
+    })
+}
+
 #[test]
 fn other_ways_to_move_the_asset_are_refused_clearly() {
     let permit2 = with(|r| drop(r.payload.insert("permit2Authorization".into(), json!({}))));
-    assert_eq!(World::new().refused(&permit2), "unsupported_payload_type");
+    assert_eq!(
+        World::new().refused(&permit2),
+        "invalid_payload",
+        "the shape decides"
+    );
     assert_eq!(
         World::new().identify(&permit2).expect_err("no key").reason,
-        "unsupported_payload_type"
+        "invalid_payload"
     );
+    let in_v1 = PaymentRequest {
+        version: V1,
+        ..permit2.clone()
+    };
+    assert!(World::new().verify(&in_v1).is_ok(), "v1 knows EIP-3009 only");
+    let named_otherwise = PaymentRequest {
+        requirements: named("eip3009").requirements,
+        ..permit2
+    };
+    assert_eq!(World::new().refused(&named_otherwise), "unsupported_payload_type");
     for method in ["permit2", "erc7710"] {
-        let other = with(|r| {
-            drop(
-                r.requirements
-                    .extra
-                    .insert("assetTransferMethod".into(), json!(method)),
-            )
-        });
-        assert_eq!(World::new().refused(&other), "unsupported_payload_type");
+        assert_eq!(World::new().refused(&named(method)), "unsupported_payload_type");
     }
-    let named = with(|r| {
-        drop(
-            r.requirements
-                .extra
-                .insert("assetTransferMethod".into(), json!("eip3009")),
-        )
-    });
-    assert!(World::new().verify(&named).is_ok());
+    assert!(World::new().verify(&named("eip3009")).is_ok());
     let null = with(|r| drop(r.payload.insert("permit2Authorization".into(), json!(null))));
     assert!(World::new().verify(&null).is_ok());
 }

@@ -191,7 +191,10 @@ fn supported_names_both_versions_and_all_signers() {
         .collect();
     assert_eq!(kinds, [(2, "exact", NETWORK, None), (1, "exact", NETWORK, None)]);
     assert_eq!(supported.signers, [crate::world::FACILITATOR]);
-    assert!(supported.extensions.is_empty());
+    assert!(
+        supported.extensions.is_empty(),
+        "the proxy of Permit2 is not deployed"
+    );
 
     let mut context = world.host.context(NETWORK);
     context.network.lanes = vec![crate::world::lane("0xa"), crate::world::lane("0xb")];

@@ -6,8 +6,9 @@ use std::sync::{Arc, LazyLock, Mutex, MutexGuard};
 use alloy_primitives::{Address, B256, U256, address, b256, keccak256};
 use alloy_sol_types::{SolCall, SolValue};
 use k256::ecdsa::SigningKey;
-use schemes_evm::abi::{MULTICALL3, Multicall};
+use schemes_evm::abi::{MULTICALL3, Multicall, PERMIT2};
 use schemes_evm::exact::ExactEvm;
+use schemes_evm::permit2::abi::EXACT_PROXY;
 use sdk_plugin::chain::Lane;
 use sdk_plugin::host::{RpcCall, RpcError, RpcRequest, RpcResponse, RpcResult};
 use sdk_plugin::request::{Accepted, ProtocolVersion, Purpose};
@@ -305,6 +306,10 @@ pub fn lane(signer: &str) -> Lane {
     }
 }
 
+fn lower(address: Address) -> String {
+    address.to_string().to_lowercase()
+}
+
 fn answer(chain: &Chain, method: &str, params: &Value) -> RpcResult {
     let to = params[0]["to"].as_str().unwrap_or_default().to_owned();
     let data = params[0]["data"].as_str().unwrap_or_default().to_owned();
@@ -321,6 +326,9 @@ fn answer(chain: &Chain, method: &str, params: &Value) -> RpcResult {
             "timestamp": format!("{:#x}", chain.head_s),
         })),
         "eth_call" if to == ASSET && data.starts_with("0xe94a0102") => chain.state.clone(),
+        // The proxy of Permit2 is not deployed here.
+        "eth_call" if to == lower(EXACT_PROXY) => hex_result(&[]),
+        "eth_getCode" if params[0] == json!(lower(PERMIT2)) => hex_result(&[]),
         "eth_getCode" if params[0] == json!(ASSET) => chain.asset_code.clone(),
         "eth_getCode" if params[0] == json!(PAYER.to_lowercase()) => chain.payer_code.clone(),
         "eth_estimateGas" if to == ASSET && is_transfer(&data) => chain.estimate.clone(),

@@ -12,6 +12,7 @@ use crate::{Account, Anvil, AnvilOptions, Artifact, Error, FACILITATOR, MERCHANT
 pub const USDC: &str = "0x036CbD53842c5426634e7929541eC2318f3dCF7e";
 pub const PERMIT2: &str = "0x000000000022D473030F116dDEE9F6B43aC78BA3";
 pub const PERMIT2_PROXY: &str = "0x402085c248EeA27D92E8b30b2C58ed07f9E20001";
+pub const UPTO_PROXY: &str = "0x4020A4f3b7b90ccA423B9fabCc0CE57C6C240002";
 pub const MULTICALL3: &str = "0xcA11bde05977b3631167028862bE2a173976CA11";
 /// Keeps one percent of every transfer; signing domain `Fee Dollar` / `1`.
 pub const FEE_TOKEN: &str = "0xfee0000000000000000000000000000000000001";

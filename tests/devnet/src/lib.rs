@@ -1,5 +1,5 @@
-//! The dev chains of Switchyard's tests. The EVM one: one anvil process with the dollar token, Permit2, the exact proxy, Multicall3,
-//! the escrows of auth-capture and contract operators for them, wallets and hostile tokens planted at fixed addresses, and keys that own gas or tokens.
+//! The dev chains of Switchyard's tests. The EVM one: one anvil process with the dollar token, Permit2 with both x402 proxies,
+//! Multicall3, the escrows of auth-capture and contract operators for them, wallets and hostile tokens planted at fixed addresses, and keys that own gas or tokens.
 //!
 //! ```no_run
 //! # fn main() -> Result<(), devnet::Error> {
@@ -37,7 +37,7 @@ pub use anvil::{Anvil, AnvilOptions};
 pub use auth_capture::{AUTH_CAPTURE_V10, AUTH_CAPTURE_V11, AuthCapture, FeeForm, PaymentInfo, PaymentState};
 pub use chain::{
     ACCEPTS_ANYTHING, BUYER_TOKENS, Devnet, FACILITATOR_WEI, FEE_TOKEN, LYING_TOKEN, MOCK_WALLET, MULTICALL3,
-    Mining, Options, PERMIT2, PERMIT2_PROXY, REFUSING_DELEGATE, USDC, WALLET, WALLET_FACTORY,
+    Mining, Options, PERMIT2, PERMIT2_PROXY, REFUSING_DELEGATE, UPTO_PROXY, USDC, WALLET, WALLET_FACTORY,
     WRAPPING_FACTORY,
 };
 pub use error::Error;

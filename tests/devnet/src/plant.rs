@@ -10,7 +10,7 @@ use crate::operators::{
 };
 use crate::{
     ACCEPTS_ANYTHING, Devnet, Error, FEE_TOKEN, LYING_TOKEN, MERCHANT, MOCK_WALLET, MULTICALL3, PERMIT2,
-    PERMIT2_PROXY, REFUSING_DELEGATE, USDC, WALLET, WALLET_FACTORY, WRAPPING_FACTORY,
+    PERMIT2_PROXY, REFUSING_DELEGATE, UPTO_PROXY, USDC, WALLET, WALLET_FACTORY, WRAPPING_FACTORY,
 };
 
 /// A contract at its address.
@@ -44,6 +44,7 @@ pub(crate) const PLANTED: &[Planting] = &[
     plain(LYING_TOKEN, "LyingToken"),
     plain(PERMIT2, "Permit2"),
     plain(PERMIT2_PROXY, "ExactPermit2Proxy"),
+    plain(UPTO_PROXY, "UptoPermit2Proxy"),
     plain(MULTICALL3, "Multicall3"),
     plain(WALLET, "Wallet1271"),
     plain(MOCK_WALLET, "MockWallet"),

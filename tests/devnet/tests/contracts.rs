@@ -3,7 +3,7 @@
 mod common;
 
 use common::{text, vectors};
-use devnet::{Artifact, Devnet, Npm, Options, PERMIT2, PERMIT2_PROXY, USDC};
+use devnet::{Artifact, Devnet, Npm, Options, PERMIT2, PERMIT2_PROXY, UPTO_PROXY, USDC};
 
 #[test]
 fn every_artefact_matches_its_source() {
@@ -162,9 +162,18 @@ fn type_hashes_and_domains_are_those_of_the_golden_vectors() {
         word("Permit2", PERMIT2, "DOMAIN_SEPARATOR()"),
         text(&vectors["permit2_domainSeparator"])
     );
-    let permit2 = word("ExactPermit2Proxy", PERMIT2_PROXY, "PERMIT2()");
-    assert!(
-        permit2.ends_with(&PERMIT2.trim_start_matches("0x").to_lowercase()),
-        "{permit2}"
+    for (contract, proxy) in [
+        ("ExactPermit2Proxy", PERMIT2_PROXY),
+        ("UptoPermit2Proxy", UPTO_PROXY),
+    ] {
+        let permit2 = word(contract, proxy, "PERMIT2()");
+        assert!(
+            permit2.ends_with(&PERMIT2.trim_start_matches("0x").to_lowercase()),
+            "{permit2}"
+        );
+    }
+    assert_eq!(
+        word("UptoPermit2Proxy", UPTO_PROXY, "WITNESS_TYPEHASH()"),
+        "0xd4171c445a74218b01d4fd8af34ff1106580ea1e36ff837e64484bfaa2253b75"
     );
 }

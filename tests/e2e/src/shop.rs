@@ -116,6 +116,15 @@ pub fn buy(npm: &Npm, generation: Generation, key: &str, url: &str) -> Result<Va
     run_buyer(npm, generation, &[("BUYER_KEY", key)], url)
 }
 
+/// The same for a buyer that reads the EVM chain at `rpc`: what it signs for gas sponsoring depends on the chain.
+///
+/// # Errors
+/// As [`buy`].
+pub fn buy_reading(npm: &Npm, key: &str, rpc: &str, url: &str) -> Result<Value, Error> {
+    let environment = [("BUYER_KEY", key), ("RPC_URL", rpc)];
+    run_buyer(npm, Generation::V2, &environment, url)
+}
+
 /// The same for a buyer that pays up to this many dollars at once.
 ///
 /// # Errors

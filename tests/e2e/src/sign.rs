@@ -9,6 +9,8 @@ const DOMAIN: &str = "EIP712Domain(string name,string version,uint256 chainId,ad
 const TRANSFER: &str = "TransferWithAuthorization(address from,address to,uint256 value,uint256 validAfter,uint256 validBefore,bytes32 nonce)";
 const RECEIVE: &str = "ReceiveWithAuthorization(address from,address to,uint256 value,uint256 validAfter,uint256 validBefore,bytes32 nonce)";
 const PERMIT: &str = "PermitTransferFrom(TokenPermissions permitted,address spender,uint256 nonce,uint256 deadline)TokenPermissions(address token,uint256 amount)";
+const PERMIT_UPTO: &str = "PermitWitnessTransferFrom(TokenPermissions permitted,address spender,uint256 nonce,uint256 deadline,Witness witness)TokenPermissions(address token,uint256 amount)Witness(address to,address facilitator,uint256 validAfter)";
+const WITNESS_UPTO: &str = "Witness(address to,address facilitator,uint256 validAfter)";
 const PERMISSIONS: &str = "TokenPermissions(address token,uint256 amount)";
 const PERMIT2_DOMAIN: &str = "EIP712Domain(string name,uint256 chainId,address verifyingContract)";
 const CANCEL: &str = "CancelAuthorization(address authorizer,bytes32 nonce)";
@@ -77,6 +79,27 @@ impl Transfer {
     /// The digest of the same as a Permit2 transfer without a witness; `valid_before` is its deadline.
     #[must_use]
     pub fn permit2_digest(&self, domain: &Domain) -> [u8; 32] {
+        self.permit(PERMIT, &self.to, domain, None)
+    }
+
+    /// The digest of the same as a permit for the proxy of `upto` that names a facilitator; `value` is its maximum.
+    #[must_use]
+    pub fn upto_digest(&self, domain: &Domain, facilitator: &str) -> [u8; 32] {
+        let witness = [
+            keccak(WITNESS_UPTO.as_bytes()),
+            address(&self.to),
+            address(facilitator),
+            word_of_u128(self.valid_after.into()),
+        ];
+        self.permit(
+            PERMIT_UPTO,
+            devnet::UPTO_PROXY,
+            domain,
+            Some(keccak(&witness.concat())),
+        )
+    }
+
+    fn permit(&self, members: &str, spender: &str, domain: &Domain, witness: Option<[u8; 32]>) -> [u8; 32] {
         let permissions = [
             keccak(PERMISSIONS.as_bytes()),
             address(&domain.token),
@@ -88,13 +111,14 @@ impl Transfer {
             word_of_u128(domain.chain_id.into()),
             address(devnet::PERMIT2),
         ];
-        let members = [
-            keccak(PERMIT.as_bytes()),
+        let mut members = vec![
+            keccak(members.as_bytes()),
             keccak(&permissions.concat()),
-            address(&self.to),
+            address(spender),
             self.nonce,
             word_of_u128(self.valid_before.into()),
         ];
+        members.extend(witness);
         typed(keccak(&permit2.concat()), &members)
     }
 

@@ -71,12 +71,7 @@ impl AuthCaptureEvm {
         payment: &Payment,
     ) -> Result<Result<(Collection, Funds, Option<Sandbox>), Rejection>, Fault> {
         let network = cx.network();
-        // The hashes are made for the requirements' chain, the reads go to the call's network.
-        if request.requirements.network != network.id {
-            return Err(Fault::internal(
-                "the requirements name another network than the call's",
-            ));
-        }
+        step::same_network(cx, request)?;
         // 14 to 25
         if let Err(rejection) =
             payment.refused_before_signature(request, &self.config, network, wanted, cx.now_s())

@@ -46,9 +46,7 @@ fn identified(request: &PaymentRequest) -> Option<Identified> {
         fingerprint: fingerprint(request, dialect, escrow),
         payload_digest: payload_digest(request, &signed),
         replay_reason: Reason::PaymentAlreadyCollected.name(dialect).into(),
-        replayable_until_s: u64::try_from(signed.expiry)
-            .ok()
-            .filter(|seconds| *seconds <= text::MAX_JSON_INTEGER),
+        replayable_until_s: text::seconds(signed.expiry),
     })
 }
 

@@ -5,11 +5,12 @@ use alloy_sol_types::{Eip712Domain, SolStruct};
 use sdk_plugin::Value;
 use serde_json::Map;
 
-use crate::abi::PERMIT2;
-use crate::auth_capture::abi::{PermitTransferFrom, ReceiveWithAuthorization, TokenPermissions};
+use crate::auth_capture::abi::ReceiveWithAuthorization;
 use crate::auth_capture::deployment::Method;
 use crate::auth_capture::reason::{Dialect, Reason, Rejection};
 use crate::auth_capture::terms::Terms;
+use crate::permit2::abi::{PermitTransferFrom, TokenPermissions};
+use crate::permit2::permit::{self, Permit};
 use crate::signature::{self, Unwrapped};
 use crate::{members, text};
 
@@ -141,34 +142,21 @@ impl Authorization {
     }
 
     fn permit2(signed: &Map<String, Value>) -> Result<Self, Rejection> {
-        const NAME: &str = "permit2Authorization";
-        let permitted = signed
-            .get("permitted")
-            .and_then(Value::as_object)
-            .ok_or_else(|| format("permit2Authorization.permitted must be an object"))?;
+        let permit = Permit::read(signed).map_err(format)?;
         Ok(Self {
             method: Method::Permit2,
-            from: address(signed, NAME, "from")?,
-            collector: address(signed, NAME, "spender")?,
-            token: Some(address(permitted, "permit2Authorization.permitted", "token")?),
-            amount: number(permitted, "permit2Authorization.permitted", "amount")?,
+            from: permit.from,
+            collector: permit.spender,
+            token: Some(permit.token),
+            amount: permit.amount,
             valid_after: U256::ZERO,
-            expiry: number(signed, NAME, "deadline")?,
-            nonce: number(signed, NAME, "nonce")?,
+            expiry: permit.deadline,
+            nonce: permit.nonce,
         })
     }
 
     /// What the buyer's signature is over.
     pub(super) fn digest(&self, terms: &Terms) -> B256 {
-        let domain = |name: String, version: Option<String>, contract| {
-            Eip712Domain::new(
-                Some(name.into()),
-                version.map(Into::into),
-                Some(U256::from(terms.chain_id)),
-                Some(contract),
-                None,
-            )
-        };
         match self.method {
             Method::Eip3009 => ReceiveWithAuthorization {
                 from: self.from,
@@ -178,10 +166,12 @@ impl Authorization {
                 validBefore: self.expiry,
                 nonce: self.nonce.into(),
             }
-            .eip712_signing_hash(&domain(
-                terms.token_name.clone(),
-                Some(terms.token_version.clone()),
-                terms.asset,
+            .eip712_signing_hash(&Eip712Domain::new(
+                Some(terms.token_name.clone().into()),
+                Some(terms.token_version.clone().into()),
+                Some(U256::from(terms.chain_id)),
+                Some(terms.asset),
+                None,
             )),
             Method::Permit2 => PermitTransferFrom {
                 permitted: TokenPermissions {
@@ -192,7 +182,7 @@ impl Authorization {
                 nonce: self.nonce,
                 deadline: self.expiry,
             }
-            .eip712_signing_hash(&domain("Permit2".into(), None, PERMIT2)),
+            .eip712_signing_hash(&permit::domain(terms.chain_id)),
         }
     }
 }

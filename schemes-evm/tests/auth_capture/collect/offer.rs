@@ -5,14 +5,13 @@ use alloy_primitives::{Address, B256, Bytes, U256, address, keccak256};
 use alloy_sol_types::{Eip712Domain, SolStruct, SolValue};
 use k256::ecdsa::SigningKey;
 use schemes_evm::abi::PERMIT2;
-use schemes_evm::auth_capture::abi::{
-    PaymentInfo, PermitTransferFrom, ReceiveWithAuthorization, TokenPermissions,
-};
+use schemes_evm::auth_capture::abi::{PaymentInfo, ReceiveWithAuthorization};
 use schemes_evm::auth_capture::authorizer::Operation;
 use schemes_evm::auth_capture::config::{Config, CustomOperator, DelegatedAuthorizer, TenantReceiver};
 use schemes_evm::auth_capture::deployment::{Deployment, FeeForm, Method, V1_0, V1_1};
 use schemes_evm::auth_capture::fees::Fee;
 use schemes_evm::auth_capture::payment_info::{EscrowId, bound_salt};
+use schemes_evm::permit2::abi::{PermitTransferFrom, TokenPermissions};
 use sdk_plugin::request::{Accepted, ProtocolVersion, Purpose};
 use sdk_plugin::{PaymentRequest, Requirements, Value};
 use serde_json::json;

@@ -21,6 +21,7 @@ mod nodes;
 mod outage;
 mod overload;
 mod paused;
+mod permit2;
 mod pools;
 mod previous;
 mod protocol;

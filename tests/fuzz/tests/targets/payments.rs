@@ -7,6 +7,7 @@ use schemes_evm::auth_capture::state::{Event, State};
 use schemes_evm::auth_capture::{self, AuthCaptureEvm};
 use schemes_evm::exact::{self, ExactEvm};
 use schemes_evm::signature;
+use schemes_evm::upto::UptoEvm;
 use schemes_svm::exact::ExactSvm;
 use schemes_svm::wire::Transaction;
 use schemes_svm::{fees, token};
@@ -29,10 +30,12 @@ fn decide(scheme: &impl SchemeHandler, request: &PaymentRequest) {
 #[test]
 fn evm_payments() {
     let exact = ExactEvm::new(exact::Config::default());
+    let upto = UptoEvm::default();
     let capture = AuthCaptureEvm::new(auth_capture::config::Config::default());
     fuzz::run("evm_payments", 16_384, |bytes| {
         if let Ok(request) = read_body(bytes) {
             decide(&exact, &request);
+            decide(&upto, &request);
             decide(&capture, &request);
         }
     });

@@ -15,25 +15,25 @@ use crate::rpc;
 const TTL_MS: u64 = 300_000;
 
 /// The call for the price.
-pub(super) fn gas_price_call() -> RpcCall {
+pub(crate) fn gas_price_call() -> RpcCall {
     rpc::request("eth_gasPrice", json!([]))
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Prices {
+pub(crate) struct Prices {
     /// By chain id: wei per unit of gas, and the host's time in milliseconds when it was read.
     known: Mutex<HashMap<u64, (U256, u64)>>,
 }
 
 impl Prices {
-    pub(super) fn of(&self, chain_id: u64, now_ms: u64) -> Option<U256> {
+    pub(crate) fn of(&self, chain_id: u64, now_ms: u64) -> Option<U256> {
         let (wei, read_ms) = self.lock().get(&chain_id).copied()?;
         let age_ms = now_ms.checked_sub(read_ms)?;
         (age_ms < TTL_MS).then_some(wei)
     }
 
     /// Records the price in the answer to [`gas_price_call`], and returns it. `None`: the answer has no usable price.
-    pub(super) fn learn(&self, chain_id: u64, now_ms: u64, answer: RpcResult) -> Option<U256> {
+    pub(crate) fn learn(&self, chain_id: u64, now_ms: u64, answer: RpcResult) -> Option<U256> {
         let wei = rpc::big_quantity(answer, "eth_gasPrice")
             .ok()
             .filter(|wei| !wei.is_zero())?;
@@ -42,7 +42,7 @@ impl Prices {
     }
 
     /// Drops a price that may be what a node rejected.
-    pub(super) fn forget(&self, chain_id: u64) {
+    pub(crate) fn forget(&self, chain_id: u64) {
         self.lock().remove(&chain_id);
     }
 

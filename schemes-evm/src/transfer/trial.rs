@@ -1,28 +1,23 @@
-//! The transfer as it would be sent, simulated at the newest block: its result, the gas that it uses, and whether the nonce
-//! is unused.
-//!
-//! A simulation alone does not show the last: some tokens return for a used nonce instead of reverting (exact-evm.md section
-//! 14), so the state is read in the same batch.
+//! The transfer as it would be sent, simulated at the newest block: its result, the gas that it uses, and the state that a
+//! simulation alone does not show, read in the same batch. Some tokens return for a used nonce instead of reverting
+//! (exact-evm.md section 14), and a call of an address without code succeeds.
 
 use alloy_primitives::U256;
-use alloy_sol_types::SolCall;
 use sdk_plugin::host::{RpcCall, RpcResult};
 use sdk_plugin::scheme::Refusal;
 use sdk_plugin::{Amount, Cx, Fault};
 
-use super::payment::Payment;
-use super::reason;
-use crate::abi::AuthorizedToken::authorizationStateCall;
+use super::SignedTransfer;
 use crate::deployment::{self, Rehearsed};
-use crate::rpc::{self, Answers, EthCall, Executed, Failure};
+use crate::rpc::{self, Answers, EthCall, Failure};
 use crate::step::{self, GasLimits, Wanted};
 
 /// A transfer to be tried.
 #[derive(Debug)]
 pub(super) struct Trial<'a> {
-    pub(super) payment: &'a Payment,
+    pub(super) transfer: &'a dyn SignedTransfer,
     /// The transaction's call.
-    pub(super) transfer: EthCall,
+    pub(super) call: EthCall,
     /// The same with the result of each part, where it deploys a wallet first.
     pub(super) rehearsal: Option<EthCall>,
     pub(super) wanted: Wanted,
@@ -35,13 +30,13 @@ pub(super) struct Trial<'a> {
 
 /// What a plan needs to know beyond "good".
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Funds {
+pub(crate) struct Funds {
     /// The payer's balance of the asset, in atomic units.
-    pub(super) available: Amount,
+    pub(crate) available: Amount,
     /// The balance is that of this block or of a later one.
-    pub(super) height: u64,
+    pub(crate) height: u64,
     /// Of the transfer's transaction.
-    pub(super) gas_limit: u64,
+    pub(crate) gas_limit: u64,
 }
 
 /// What came of a trial.
@@ -69,14 +64,13 @@ impl Trial<'_> {
     pub(super) fn reads(&self) -> Vec<RpcCall> {
         let rehearsal = self.rehearsal.iter().map(EthCall::call);
         let mut tried: Vec<RpcCall> = rehearsal.map(|call| self.at_price(call)).collect();
-        if self.tries_transfer() {
-            tried.push(self.at_price(self.wanted.try_out(&self.transfer)));
+        if self.tries_call() {
+            tried.push(self.at_price(self.wanted.try_out(&self.call)));
         }
         let mut reads = match self.wanted {
             Wanted::Verdict => Vec::new(),
             Wanted::Plan => {
-                let payment = self.payment;
-                let balance = rpc::balance_of(payment.asset, payment.authorization.from, None);
+                let balance = rpc::balance_of(self.transfer.asset(), self.transfer.from(), None);
                 vec![rpc::block_number(), balance.call()]
             }
         };
@@ -93,7 +87,7 @@ impl Trial<'_> {
     }
 
     /// A verdict needs no more than a rehearsal.
-    fn tries_transfer(&self) -> bool {
+    fn tries_call(&self) -> bool {
         self.rehearsal.is_none() || self.wanted == Wanted::Plan
     }
 
@@ -119,7 +113,7 @@ impl Trial<'_> {
             Some(_) => Some(answers.take()?),
             None => None,
         };
-        let tried = if self.tries_transfer() {
+        let tried = if self.tries_call() {
             Some(answers.take()?)
         } else {
             None
@@ -137,13 +131,8 @@ impl Trial<'_> {
             (None, _) => Ok(0),
             (Some(tried), Wanted::Verdict) => self.wanted.tried(tried, "simulation of the transfer")?,
             (Some(tried), Wanted::Plan) => {
-                let tried = step::or_called(
-                    cx,
-                    tried,
-                    self.at_price(self.transfer.call()),
-                    self.limits.assumed,
-                )
-                .await?;
+                let tried =
+                    step::or_called(cx, tried, self.at_price(self.call.call()), self.limits.assumed).await?;
                 self.wanted.tried(tried, "simulation of the transfer")?
             }
         };
@@ -151,7 +140,7 @@ impl Trial<'_> {
             Ok(gas) => gas,
             Err(failure) => return Ok(Outcome::failed(failure)),
         };
-        if let Some(refusal) = self.state_refused(state)? {
+        if let Some(refusal) = self.transfer.state_refused(state)? {
             return Ok(Outcome::Refused(refusal));
         }
         match funds {
@@ -166,9 +155,8 @@ impl Trial<'_> {
         let max_gas = self.limits.max_gas;
         if gas > max_gas {
             let why = step::too_much_gas("the transfer", gas, max_gas, cx.network());
-            return Ok(Outcome::Refused(
-                self.payment.refuse(reason::SIMULATION_FAILED, &why),
-            ));
+            let reason = self.transfer.reasons().simulation_failed;
+            return Ok(Outcome::Refused(self.transfer.refuse(reason, &why)));
         }
         // A token that transfers but returns no balance can't be reserved against.
         let Some(available) = available.filter(|_| gas > 0) else {
@@ -177,14 +165,12 @@ impl Trial<'_> {
                 message: "the asset answers no balance".into(),
             }));
         };
-        if available < self.payment.amount {
+        let required = self.transfer.amount();
+        if available < required {
             // Open payments of this payer count later; this one alone is too much already.
-            return Ok(Outcome::Refused(self.payment.refuse(
-                reason::INSUFFICIENT_BALANCE,
-                &format!(
-                    "the payer has {available} atomic units of the asset, and {} are required",
-                    self.payment.amount
-                ),
+            return Ok(Outcome::Refused(self.transfer.refuse(
+                self.transfer.reasons().insufficient_balance,
+                &format!("the payer has {available} atomic units of the asset, and {required} are required"),
             )));
         }
         Ok(Outcome::Works(Some(Funds {
@@ -193,42 +179,15 @@ impl Trial<'_> {
             gas_limit: if self.ran_short {
                 max_gas
             } else {
-                step::gas_limit(&self.transfer.data, gas, max_gas)
+                step::gas_limit(&self.call.data, gas, max_gas)
             },
         })))
     }
 
-    /// Whether the authorization is used.
     fn state(&self) -> EthCall {
-        let signed = &self.payment.authorization;
         EthCall {
-            from: None,
-            to: self.payment.asset,
-            data: authorizationStateCall {
-                authorizer: signed.from,
-                nonce: signed.nonce,
-            }
-            .abi_encode(),
             gas: Some(self.limits.max_gas),
+            ..self.transfer.state()
         }
-    }
-
-    fn state_refused(&self, answer: RpcResult) -> Result<Option<Refusal>, Fault> {
-        let word = match rpc::executed(answer, "authorizationState of the asset")? {
-            Executed::Returned(data) => data.first_chunk::<32>().copied(),
-            Executed::Failed(_) => None,
-        };
-        let refuse = |reason, why| Some(self.payment.refuse(reason, why));
-        Ok(match word {
-            None => refuse(
-                reason::EIP3009_NOT_SUPPORTED,
-                "the asset does not tell whether an authorization is used",
-            ),
-            Some(word) if word != [0; 32] => refuse(
-                reason::NONCE_USED,
-                "the authorization is used or cancelled, though the asset does not revert for it",
-            ),
-            Some(_) => None,
-        })
     }
 }

@@ -1,6 +1,6 @@
 //! Confirms and explains refusals. A payer is never refused because of one node's answers alone: what the first node refused
 //! is read from two nodes where there are two, in one batch. A simulation that failed is explained by a multicall in the
-//! same batch, first match wins (exact-evm.md section 4, D1 to D6), and the chain's own check of the time comes before D6.
+//! same batch, whose questions and their meaning are the method's (exact-evm.md sections 4 and 7).
 //!
 //! A node that lags answers "exceeds balance" for a payer who was funded a moment ago. So the node with the newest head
 //! decides; of two with one head, the one whose calls run on the newer block. Of two equally new ones that differ the one
@@ -9,16 +9,14 @@
 
 use std::cmp::Reverse;
 
-use alloy_primitives::{Bytes, U256};
+use alloy_primitives::U256;
 use alloy_sol_types::{SolCall, SolValue};
 use sdk_plugin::scheme::Refusal;
 use sdk_plugin::{Cx, Fault};
 
-use super::payment::Payment;
 use super::question::Question;
 use super::trial::{Funds, Outcome, Trial};
-use super::{reason, revert};
-use crate::abi::AuthorizedToken::{authorizationStateCall, balanceOfCall, nameCall, versionCall};
+use super::{SignedTransfer, out_of_gas, word};
 use crate::abi::{MULTICALL3, Multicall};
 use crate::rpc::{self, Answers, EthCall, Executed, Failure, Opinions};
 use crate::second::BLOCKS_APART;
@@ -58,7 +56,7 @@ pub(super) async fn diagnose(
 
 /// The view of each node that answers; a fault where none does.
 async fn views(cx: &Cx, question: &Question<'_>, failure: Option<&Failure>) -> Result<Vec<View>, Fault> {
-    let mut calls = vec![rpc::newest_block(), questions(question.payment).call()];
+    let mut calls = vec![rpc::newest_block(), questions(question.transfer).call()];
     calls.extend(question.reads());
     let nodes = rpc::compare_or_read(cx, calls).await?.sets;
     let mut views = Opinions::default();
@@ -76,6 +74,8 @@ struct View {
     calls_at: Option<U256>,
     /// Its calls run on an older block than its head.
     is_stale: bool,
+    /// Reasons that no later block takes back.
+    permanent: &'static [&'static str],
     verdict: Result<Option<Funds>, Refusal>,
 }
 
@@ -92,7 +92,6 @@ impl View {
         let findings = match (rpc::executed(findings, "diagnosis of a payment"), &outcome) {
             (Ok(Executed::Returned(data)), _) => Vec::<Multicall::Outcome>::abi_decode(&data)
                 .ok()
-                .as_deref()
                 .and_then(Findings::read),
             (Ok(Executed::Failed(_)), _) => None,
             // Without it a failure has no name, and the payer would be refused for it.
@@ -111,9 +110,10 @@ impl View {
                 let failure = failure.filter(|_| own.text().is_empty());
                 let failure = failure.unwrap_or(&own);
                 let mut refusal = explained(cx, &question.trial, findings.as_ref(), failure);
+                let reasons = question.transfer.reasons();
                 // The specification has this reason for a settle only.
-                if undeployed && question.settles && refusal.reason == reason::SIMULATION_FAILED {
-                    reason::DEPLOYMENT_FAILED.clone_into(&mut refusal.reason);
+                if undeployed && question.settles && refusal.reason == reasons.simulation_failed {
+                    reasons.deployment_failed.clone_into(&mut refusal.reason);
                 }
                 Err(refusal)
             }
@@ -122,15 +122,14 @@ impl View {
             height,
             calls_at,
             is_stale: time_s.is_some_and(|time_s| time_s < U256::from(head_s)),
+            permanent: question.transfer.reasons().permanent,
             verdict,
         })
     }
 
     /// What a state shows that never changes back counts whatever its age.
     fn counts(&self) -> bool {
-        let is_for_good = |refusal: &Refusal| {
-            [reason::NONCE_USED, reason::TOKEN_NAME, reason::TOKEN_VERSION].contains(&refusal.reason.as_str())
-        };
+        let is_for_good = |refusal: &Refusal| self.permanent.contains(&refusal.reason.as_str());
         !self.is_stale || self.verdict.as_ref().err().is_some_and(is_for_good)
     }
 
@@ -147,50 +146,29 @@ impl View {
 }
 
 fn explained(cx: &Cx, trial: &Trial<'_>, findings: Option<&Findings>, failure: &Failure) -> Refusal {
-    let payment = trial.payment;
-    let reason = findings.map_or(reason::SIMULATION_FAILED, |findings| findings.reason(payment));
+    let transfer = trial.transfer;
     let text = failure.text();
-    // The chain's clock may be ahead of this host's: its statement about the time is as good as our own check (T-20).
-    let reason = match (reason, revert::reason_for(&text)) {
-        (reason::SIMULATION_FAILED, stated @ (reason::VALID_BEFORE | reason::VALID_AFTER)) => stated,
-        (reason, _) => reason,
-    };
-    if reason == reason::SIMULATION_FAILED && revert::is_out_of_gas(&text) {
+    let reason = transfer.explain(findings.map(|findings| findings.own.as_slice()), &text);
+    if reason == transfer.reasons().simulation_failed && out_of_gas::is_reported(&text) {
         let max_gas = trial.limits.max_gas;
         let why = step::too_much_gas("the transfer", max_gas, max_gas, cx.network());
-        return payment.refuse(
+        return transfer.refuse(
             reason,
             &format!("{text}: {}", why.replacen("needs", "needs more than", 1)),
         );
     }
-    payment.refuse(reason, &text)
+    transfer.refuse(reason, &text)
 }
 
-fn questions(payment: &Payment) -> EthCall {
-    let account = payment.authorization.from;
-    let nonce = payment.authorization.nonce;
-    let of_asset = |call: Vec<u8>| Multicall::Call {
-        target: payment.asset,
-        callData: call.into(),
-    };
+/// The method's questions, and which block the calls run on.
+fn questions(transfer: &dyn SignedTransfer) -> EthCall {
     let of_block = |call: Vec<u8>| Multicall::Call {
         target: MULTICALL3,
         callData: call.into(),
     };
-    let calls = vec![
-        of_asset(balanceOfCall { account }.abi_encode()),
-        of_asset(nameCall {}.abi_encode()),
-        of_asset(versionCall {}.abi_encode()),
-        of_asset(
-            authorizationStateCall {
-                authorizer: account,
-                nonce,
-            }
-            .abi_encode(),
-        ),
-        of_block(Multicall::getCurrentBlockTimestampCall {}.abi_encode()),
-        of_block(Multicall::getBlockNumberCall {}.abi_encode()),
-    ];
+    let mut calls = transfer.questions();
+    calls.push(of_block(Multicall::getCurrentBlockTimestampCall {}.abi_encode()));
+    calls.push(of_block(Multicall::getBlockNumberCall {}.abi_encode()));
     EthCall {
         from: None,
         to: MULTICALL3,
@@ -203,56 +181,24 @@ fn questions(payment: &Payment) -> EthCall {
     }
 }
 
-/// The token's own answers; `None` where it gave none that can be read.
+/// The answers to [`questions`].
 #[derive(Debug)]
 struct Findings {
-    balance: Option<U256>,
-    name: Option<String>,
-    version: Option<String>,
-    used: Option<bool>,
+    /// To the method's questions.
+    own: Vec<Multicall::Outcome>,
     /// Of the block on which the calls ran, in seconds since the epoch.
     time_s: Option<U256>,
     number: Option<U256>,
 }
 
 impl Findings {
-    fn read(outcomes: &[Multicall::Outcome]) -> Option<Self> {
-        let [balance, name, version, used, time, number] = outcomes else {
-            return None;
-        };
+    fn read(mut outcomes: Vec<Multicall::Outcome>) -> Option<Self> {
+        let number = outcomes.pop()?;
+        let time = outcomes.pop()?;
         Some(Self {
-            balance: word(balance),
-            name: returned(name).and_then(|data| String::abi_decode(data).ok()),
-            version: returned(version).and_then(|data| String::abi_decode(data).ok()),
-            used: word(used).map(|word| !word.is_zero()),
-            time_s: word(time),
-            number: word(number),
+            own: outcomes,
+            time_s: word(&time),
+            number: word(&number),
         })
     }
-
-    fn reason(&self, payment: &Payment) -> &'static str {
-        let differs = |stated: &Option<String>, expected: &str| {
-            stated.as_ref().is_some_and(|stated| stated != expected)
-        };
-        match self.used {
-            None => reason::EIP3009_NOT_SUPPORTED,
-            Some(true) => reason::NONCE_USED,
-            Some(false) if differs(&self.name, &payment.token_name) => reason::TOKEN_NAME,
-            Some(false) if differs(&self.version, &payment.token_version) => reason::TOKEN_VERSION,
-            Some(false) if self.balance.is_some_and(|balance| balance < payment.amount) => {
-                reason::INSUFFICIENT_BALANCE
-            }
-            Some(false) => reason::SIMULATION_FAILED,
-        }
-    }
-}
-
-fn returned(outcome: &Multicall::Outcome) -> Option<&Bytes> {
-    outcome.success.then_some(&outcome.returnData)
-}
-
-fn word(outcome: &Multicall::Outcome) -> Option<U256> {
-    returned(outcome)
-        .and_then(|data| data.first_chunk::<32>())
-        .map(|word| U256::from_be_bytes(*word))
 }

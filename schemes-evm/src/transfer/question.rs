@@ -1,49 +1,20 @@
 //! What is read from one node about a payment, and the verdict by its answers.
 
 use alloy_primitives::B256;
-use sdk_plugin::cx::NetworkView;
 use sdk_plugin::host::{RpcCall, RpcResult};
 use sdk_plugin::scheme::Refusal;
 use sdk_plugin::{Cx, Fault};
 
-use super::payment::Payment;
-use super::reason;
 use super::trial::{Outcome, Trial};
-use crate::deployment;
-use crate::options::Options;
+use super::wrapper::Wrapper;
+use super::{Order, SignedTransfer};
 use crate::rpc::{self, Answers};
-use crate::signature::{self, Deployment};
-
-/// What the signature's ERC-6492 wrapper is for.
-#[derive(Debug)]
-pub(super) enum Wrapper {
-    /// There is none, or it names nothing to call.
-    None,
-    /// A call that the operator does not allow, with the reason.
-    Forbidden(String),
-    /// The deployment of the payer's wallet.
-    Allowed(Deployment),
-}
-
-impl Wrapper {
-    /// # Errors
-    /// The network's options can't be read.
-    pub(super) fn of(deployment: Option<Deployment>, network: &NetworkView) -> Result<Self, Fault> {
-        let Some(deployment) = deployment else {
-            return Ok(Self::None);
-        };
-        let options = Options::read(&network.options)?;
-        Ok(match deployment::allowed(&deployment, network, &options) {
-            Ok(()) => Self::Allowed(deployment),
-            Err(why) => Self::Forbidden(why),
-        })
-    }
-}
+use crate::signature;
 
 /// A payment, and what is known of it without the chain.
 #[derive(Debug)]
 pub(super) struct Question<'a> {
-    pub(super) payment: &'a Payment,
+    pub(super) transfer: &'a dyn SignedTransfer,
     /// The signature without an ERC-6492 wrapper.
     pub(super) signature: &'a [u8],
     pub(super) digest: B256,
@@ -60,17 +31,27 @@ pub(super) struct Question<'a> {
 }
 
 impl Question<'_> {
+    pub(super) fn order(&self) -> Order {
+        self.transfer.reasons().order
+    }
+
+    /// Whether the asset's code matters: a check that refuses already may come before it.
+    pub(super) fn checks_asset(&self) -> bool {
+        self.refused_later.is_none() || self.order() == Order::AssetThenSignature
+    }
+
     /// The call of a wallet at the payer's address.
     pub(super) fn wallet_call(&self) -> RpcCall {
-        let from = self.payment.authorization.from;
-        signature::wallet_call(from, self.digest, self.signature).call()
+        signature::wallet_call(self.transfer.from(), self.digest, self.signature).call()
     }
 
     /// All reads, whatever the first node showed; [`Self::judge`] takes the answers.
     pub(super) fn reads(&self) -> Vec<RpcCall> {
-        let mut reads = vec![rpc::get_code(self.payment.authorization.from), self.wallet_call()];
+        let mut reads = vec![rpc::get_code(self.transfer.from()), self.wallet_call()];
+        if self.checks_asset() {
+            reads.push(rpc::get_code(self.transfer.asset()));
+        }
         if self.refused_later.is_none() {
-            reads.push(rpc::get_code(self.payment.asset));
             reads.extend(self.trial.reads());
         }
         reads
@@ -83,6 +64,16 @@ impl Question<'_> {
     pub(super) async fn judge(&self, cx: &Cx, answers: &mut Answers) -> Result<Outcome, Fault> {
         let has_code = !rpc::bytes(answers.take()?, "eth_getCode of the payer")?.is_empty();
         let wallet = answers.take()?;
+        let mut asset_code = if self.checks_asset() {
+            Some(answers.take()?)
+        } else {
+            None
+        };
+        if self.order() == Order::AssetThenSignature
+            && let Some(refusal) = self.missing_asset(asset_code.take())?
+        {
+            return Ok(Outcome::Refused(refusal));
+        }
         let has_signed = if has_code {
             signature::wallet_agrees(wallet)?
         } else {
@@ -94,7 +85,7 @@ impl Question<'_> {
         if let Some(refusal) = &self.refused_later {
             return Ok(Outcome::Refused(refusal.clone()));
         }
-        if let Some(refusal) = self.missing_asset(answers.take()?)? {
+        if let Some(refusal) = self.missing_asset(asset_code)? {
             return Ok(Outcome::Refused(refusal));
         }
         self.trial.take(cx, answers).await
@@ -102,26 +93,28 @@ impl Question<'_> {
 
     /// The refusal of a payer who has not signed.
     pub(super) fn unsigned(&self, has_code: bool, has_signed: bool) -> Option<Refusal> {
+        let reasons = self.transfer.reasons();
         match self.wrapper {
             Wrapper::Forbidden(why) if !has_code => {
-                return Some(self.payment.refuse(reason::FACTORY_NOT_ALLOWED, why));
+                return Some(self.transfer.refuse(reasons.undeployed_wallet, why));
             }
             // A wallet that does not exist yet can't be called: its transfer is tried after its deployment.
             Wrapper::Allowed(_) if !has_code => return None,
             Wrapper::None | Wrapper::Forbidden(_) | Wrapper::Allowed(_) => {}
         }
         (!has_signed).then(|| {
-            self.payment
-                .refuse(reason::SIGNATURE, "the signature is not the payer's")
+            self.transfer
+                .refuse(reasons.signature, "the signature is not the payer's")
         })
     }
 
-    /// The refusal of an asset without code, by the answer about its code.
-    pub(super) fn missing_asset(&self, code: RpcResult) -> Result<Option<Refusal>, Fault> {
+    /// The refusal of an asset without code, by the answer about its code; `None`: it was not read, or was taken before.
+    pub(super) fn missing_asset(&self, code: Option<RpcResult>) -> Result<Option<Refusal>, Fault> {
+        let Some(code) = code else { return Ok(None) };
         let code = rpc::bytes(code, "eth_getCode of the asset")?;
         Ok(code.is_empty().then(|| {
-            self.payment
-                .refuse(reason::ASSET_NOT_DEPLOYED, "the asset has no code")
+            let reason = self.transfer.reasons().asset_not_deployed;
+            self.transfer.refuse(reason, "the asset has no code")
         }))
     }
 }

@@ -17,21 +17,21 @@ const TTL_MS: u64 = 60 * 60 * 1_000;
 const CAPACITY: usize = 1_024;
 
 #[derive(Debug, Default)]
-pub(super) struct GasShortages {
+pub(crate) struct GasShortages {
     /// Chain id and asset, to the host's time in milliseconds of the last failure.
     seen: Mutex<HashMap<(u64, Address), u64>>,
 }
 
 impl GasShortages {
     /// Whether a transfer of the asset has run out of gas lately.
-    pub(super) fn is_known(&self, chain_id: u64, asset: Address, now_ms: u64) -> bool {
+    pub(crate) fn is_known(&self, chain_id: u64, asset: Address, now_ms: u64) -> bool {
         self.lock()
             .get(&(chain_id, asset))
             .is_some_and(|seen_ms| is_fresh(*seen_ms, now_ms))
     }
 
     /// Remembers a failure on the call's network.
-    pub(super) fn learn(&self, cx: &Cx, asset: Address) {
+    pub(crate) fn learn(&self, cx: &Cx, asset: Address) {
         let Some(chain_id) = text::chain_id(&cx.network().id) else {
             return;
         };

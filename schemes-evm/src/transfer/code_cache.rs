@@ -6,26 +6,26 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use alloy_primitives::Address;
 
 /// How long an answer is valid, in milliseconds: code can be removed (a selfdestruct on old chains).
-pub(super) const TTL_MS: u64 = 15 * 60 * 1000;
+pub(crate) const TTL_MS: u64 = 15 * 60 * 1000;
 /// Most answers kept.
-pub(super) const CAPACITY: usize = 4096;
+pub(crate) const CAPACITY: usize = 4096;
 
 /// One lock over a small map. A sharded map (`dashmap`) can't keep [`CAPACITY`] and remove the oldest answer without a
 /// lock over all shards, and each plugin file would carry it. A payment holds the lock for one look-up.
 #[derive(Debug, Default)]
-pub(super) struct CodeCache {
+pub(crate) struct CodeCache {
     /// Chain id and asset, to the host's time in milliseconds when the code was seen.
     seen: Mutex<HashMap<(u64, Address), u64>>,
 }
 
 impl CodeCache {
-    pub(super) fn has_code(&self, chain_id: u64, asset: Address, now_ms: u64) -> bool {
+    pub(crate) fn has_code(&self, chain_id: u64, asset: Address, now_ms: u64) -> bool {
         self.lock()
             .get(&(chain_id, asset))
             .is_some_and(|seen_ms| fresh(*seen_ms, now_ms))
     }
 
-    pub(super) fn record_code(&self, chain_id: u64, asset: Address, now_ms: u64) {
+    pub(crate) fn record_code(&self, chain_id: u64, asset: Address, now_ms: u64) {
         let mut seen = self.lock();
         if seen.len() >= CAPACITY && !seen.contains_key(&(chain_id, asset)) {
             seen.retain(|_, seen_ms| fresh(*seen_ms, now_ms));
