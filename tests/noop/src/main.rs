@@ -108,6 +108,7 @@ fn registry(config: &Config) -> Result<Registry, Box<dyn Error>> {
         stuck_after_ms: 30_000,
         max_in_flight: 16,
         lane_queue: 64,
+        max_batch: 1,
         max_cost: Amount::from(1_u64),
         max_cost_per_day: None,
         max_cost_per_day_per_signer: None,
