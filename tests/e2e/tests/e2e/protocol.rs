@@ -193,6 +193,7 @@ fn supported_lists_what_is_served_in_both_versions() {
         listed,
         [
             (Some(2), Some("exact"), Some(NETWORK)),
+            (Some(2), Some("upto"), Some(NETWORK)),
             (Some(1), Some("exact"), Some("base-sepolia"))
         ]
     );
