@@ -3,10 +3,11 @@
 //! Checks that need no chain are made before. If one of them refuses that comes later in the specified order, the checks
 //! before it are still made first; such a payment is not simulated.
 
-use alloy_primitives::{Address, B256};
+use alloy_primitives::{Address, B256, U256};
 use sdk_plugin::host::RpcCall;
 use sdk_plugin::scheme::Refusal;
 use sdk_plugin::{Cx, Fault};
+use serde_json::json;
 
 use super::code_cache::CodeCache;
 use super::gas_shortages::GasShortages;
@@ -18,8 +19,8 @@ use super::{Attempt, Candidate, Order, SignedTransfer, Wrapper, diagnose};
 use crate::options::Options;
 use crate::recovery::KnownSigners;
 use crate::rpc::{self, EthCall};
-use crate::signature;
 use crate::step::GasLimits;
+use crate::{signature, text};
 
 /// Checks transfers, and remembers what they show of assets and networks.
 #[derive(Debug, Default)]
@@ -193,8 +194,15 @@ impl Checks {
                 outcome = again_at_price(cx, trial, outcome).await;
             }
         }
-        if outcome.is_err() && trial.price.is_some() {
-            // The node may have rejected the price because it is now below the base fee, or because this signer can't pay it.
+        let is_of_the_price = match (&outcome, trial.price) {
+            (_, None) | (Ok(Outcome::Works(_) | Outcome::Refused(_)), Some(_)) => false,
+            // The node may have rejected the price because it is below the base fee by now.
+            (Err(_), Some(_)) => true,
+            (Ok(Outcome::Failed { failure, .. }), Some(price)) => {
+                prices::may_lack_funds(failure) && cant_pay(cx, trial, price).await?
+            }
+        };
+        if is_of_the_price {
             self.prices.forget(transfer.chain_id());
             trial.price = None;
             return trial.run(cx).await;
@@ -262,6 +270,19 @@ async fn has_code(cx: &Cx, payer: Address) -> Result<bool, Fault> {
         .read_well_formed(cx, vec![rpc::get_code(payer)])
         .await?;
     Ok(!rpc::bytes(answers.take()?, "eth_getCode of the payer")?.is_empty())
+}
+
+/// Whether the sender's balance is too low for the trial's gas at this price. That says nothing of the payment: the signer
+/// must be funded, and the lane reports it.
+async fn cant_pay(cx: &Cx, trial: &Trial<'_>, price: U256) -> Result<bool, Fault> {
+    let Some(sender) = trial.call.from else {
+        return Ok(false);
+    };
+    let read = rpc::request("eth_getBalance", json!([text::lower(sender), "latest"]));
+    let mut answers = rpc::NODES.read_well_formed(cx, vec![read]).await?;
+    let balance = rpc::big_quantity(answers.take()?, "eth_getBalance of the signer")?;
+    let needed = price.saturating_mul(U256::from(trial.limits.max_gas));
+    Ok(balance < needed)
 }
 
 /// Repeats a transfer that worked without a price, at the trial's price.

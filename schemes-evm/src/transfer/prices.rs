@@ -8,7 +8,7 @@ use alloy_primitives::U256;
 use sdk_plugin::host::{RpcCall, RpcResult};
 use serde_json::json;
 
-use crate::rpc;
+use crate::rpc::{self, Failure};
 
 /// How long a price is used, in milliseconds. Simulations need a realistic price, not the newest. If a node rejects it as
 /// too low, the simulation is repeated without a price, and the next one reads it again.
@@ -17,6 +17,21 @@ const TTL_MS: u64 = 300_000;
 /// The call for the price.
 pub(crate) fn gas_price_call() -> RpcCall {
     rpc::request("eth_gasPrice", json!([]))
+}
+
+/// Texts of nodes for a call at a price that its sender can't pay. Some cut the gas down to what the balance pays for, and
+/// then report that it is too little. Lower case.
+const LACKS_FUNDS: [&str; 4] = [
+    "gas required exceeds",
+    "insufficient funds",
+    "insufficient balance",
+    "out of gas",
+];
+
+/// Whether a simulation at a price may have failed because of the sender's balance, and not because of the payment.
+pub(crate) fn may_lack_funds(failure: &Failure) -> bool {
+    let text = failure.message.to_lowercase();
+    failure.data.is_empty() && LACKS_FUNDS.iter().any(|part| text.contains(part))
 }
 
 #[derive(Debug, Default)]

@@ -192,6 +192,32 @@ fn a_wallet_that_answers_by_the_price_of_gas_is_tried_at_a_real_one() {
     assert_eq!(world.verify(&verify).expect_err("refused").reason, SIMULATION);
 }
 
+/// A node cuts the gas down to what the signer's balance pays for: that is the operator's trouble, and no refusal.
+#[test]
+fn a_signer_that_can_not_pay_the_price_refuses_no_payment() {
+    let short = |signer_wei: u64, text: &str| {
+        let text = text.to_owned();
+        World::with(move |chain| {
+            chain.signer_wei = signer_wei;
+            chain.priced = Some(RpcResult::Error(RpcError {
+                code: 3,
+                message: text.clone(),
+                data: Value::Null,
+            }));
+        })
+    };
+    for text in [
+        "gas required exceeds allowance (0)",
+        "Out of gas: gas required exceeds allowance: 1",
+        "Insufficient funds for gas * price + value",
+    ] {
+        assert!(short(1_000, text).plan(&good()).is_ok(), "{text}");
+    }
+    // With enough, it is the token that burns gas at a price (T-31).
+    let world = short(u64::MAX, "out of gas");
+    assert_eq!(world.refused(&good()), SIMULATION);
+}
+
 #[test]
 fn t31_a_token_that_answers_by_the_price_of_gas_is_refused_before_a_send() {
     let world = World::with(|chain| chain.priced = Some(revert("not at this price")));

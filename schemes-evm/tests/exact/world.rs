@@ -43,6 +43,8 @@ pub struct Chain {
     /// What both answer when they are made at a price; `None`: the same.
     pub priced: Option<RpcResult>,
     pub gas_price: RpcResult,
+    /// Wei of the signer.
+    pub signer_wei: u64,
     pub height: RpcResult,
     pub balance: RpcResult,
     /// What the two calls of a deployment answer.
@@ -67,6 +69,7 @@ impl Default for Chain {
             estimate: RpcResult::Ok(json!("0x15f90")),
             priced: None,
             gas_price: RpcResult::Ok(json!("0x3b9aca00")),
+            signer_wei: u64::MAX,
             height: RpcResult::Ok(json!("0x64")),
             balance: word_result(50_000),
             rehearsal: hex_result(&[]),
@@ -163,6 +166,7 @@ impl World {
             "eth_estimateGas",
             "eth_blockNumber",
             "eth_gasPrice",
+            "eth_getBalance",
             "eth_getBlockByNumber",
         ] {
             let chain = chain.clone();
@@ -317,6 +321,7 @@ fn answer(chain: &Chain, method: &str, params: &Value) -> RpcResult {
     let is_priced = params[0]["gasPrice"] == json!("0x3b9aca00");
     match method {
         "eth_gasPrice" => chain.gas_price.clone(),
+        "eth_getBalance" => RpcResult::Ok(json!(format!("{:#x}", chain.signer_wei))),
         "eth_estimateGas" | "eth_call" if is_priced && chain.priced.is_some() => {
             chain.priced.clone().expect("an answer")
         }
