@@ -42,10 +42,19 @@ pub(crate) fn signer(digest: &B256, signature: &Signature) -> Option<Address> {
     Some(Address::from_raw_public_key(&point))
 }
 
+/// Whether an address without code has signed (exact-evm.md section 2, step S4): exactly 65 bytes, v of 0, 1, 27 or 28, s not
+/// above n/2.
+#[must_use]
+pub(crate) fn signed_by(payer: Address, digest: &B256, signature: &[u8]) -> bool {
+    let signature = signature::of_account(signature);
+    let signer = signature.and_then(|signature| signer(digest, &signature));
+    signer == Some(payer)
+}
+
 /// What was recovered last, so that the settle of a verified payment needs no second recovery.
 #[derive(Default)]
 pub(crate) struct KnownSigners {
-    /// Each digest has one place, which the newest digest takes. Empty until the first signature.
+    /// Each digest has one position, which the newest digest takes. Empty until the first signature.
     places: Mutex<Vec<Option<Known>>>,
 }
 
@@ -57,7 +66,7 @@ struct Known {
 }
 
 impl KnownSigners {
-    /// As [`signature::signed_by`].
+    /// As [`signed_by`].
     #[must_use]
     pub(crate) fn signed_by(&self, payer: Address, digest: &B256, signature: &[u8]) -> bool {
         let Some(signature) = signature::of_account(signature) else {
@@ -89,7 +98,7 @@ impl KnownSigners {
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Option<Known>>> {
-        // Each place is written in one statement, so what a panicking thread left is as good as any.
+        // Each position is written in one statement, so what a panicking thread left is as good as any.
         self.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -100,8 +109,8 @@ impl fmt::Debug for KnownSigners {
     }
 }
 
-/// A digest is the output of a hash: any of its bytes are evenly distributed. Whoever searches for digests with one place
-/// costs a recovery each, as without this memory.
+/// A digest is the output of a hash: any of its bytes are evenly distributed. A caller that searches for digests with one
+/// position costs a recovery each, as without this memory.
 fn place_of(digest: &B256) -> usize {
     usize::from(u16::from_be_bytes([digest[0], digest[1]])) % CAPACITY
 }
@@ -203,7 +212,7 @@ mod tests {
         let signatures = [1_u8, 2].map(|key| signed([key; 32], &digest).expect("a key"));
         let signers = signatures.map(|signature| by_k256(&digest, &signature).expect("a signer"));
         for _ in 0..2 {
-            // Both have one place: each look-up replaces what the other one left there.
+            // Both have one position: each look-up replaces what the other one left there.
             for (signature, signer) in signatures.iter().zip(signers) {
                 for _ in 0..2 {
                     assert!(known.signed_by(signer, &digest, signature));

@@ -9,7 +9,6 @@ use sdk_plugin::Fault;
 use sdk_plugin::host::RpcResult;
 
 use crate::abi::{ERC1271_MAGIC, SmartWallet};
-use crate::recovery;
 use crate::rpc::{self, EthCall, Executed};
 
 /// Largest signature taken from a payload, before a wrapper is opened, in bytes.
@@ -116,14 +115,6 @@ pub(crate) fn of_account(signature: &[u8]) -> Option<Signature> {
     signature.normalize_s().is_none().then_some(signature)
 }
 
-/// Whether an address without code has signed (step S4): exactly 65 bytes, v of 0, 1, 27 or 28, s not above n/2.
-#[must_use]
-pub fn signed_by(payer: Address, digest: &B256, signature: &[u8]) -> bool {
-    let signature = of_account(signature);
-    let signer = signature.and_then(|signature| recovery::signer(digest, &signature));
-    signer == Some(payer)
-}
-
 /// The static call of a wallet (step S5).
 #[must_use]
 pub fn wallet_call(payer: Address, digest: B256, signature: &[u8]) -> EthCall {
@@ -154,6 +145,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::recovery::signed_by;
 
     const PAYER: Address = address!("0x19E7E376E7C213B7E7e7e46cc70A5dD086DAff2A");
     const DIGEST: B256 = b256!("0xdd67f7b198f69d713dd02a7b65893e746b9b93449f80b7419172ba9d1c584c53");

@@ -1,4 +1,4 @@
-// The official facilitator behind HTTP, as its README assembles it, on EVM networks. `cargo xtask bench` measures it
+// The official facilitator as an HTTP server, as its README assembles it, on EVM networks. `cargo xtask bench` measures it
 // beside ours. The first argument names a JSON file:
 // {"port": 1, "networks": [{"chainId": 1, "rpc": "http://…", "key": "0x…"}]}
 import { readFile } from "node:fs/promises";

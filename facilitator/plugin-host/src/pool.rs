@@ -118,7 +118,7 @@ impl Pool {
     }
 
     /// Queues work; `false` when the queue is full or closed. The first work that comes from a completion of this pool, or
-    /// from a future that an answer of this plugin woke, needs no place: it runs on the same thread right after that.
+    /// from a future that an answer of this plugin woke, needs no position: it runs on the same thread right after that.
     pub(super) fn try_push(&self, work: impl FnOnce() + Send + 'static) -> bool {
         let work: Work = Box::new(work);
         if std::ptr::eq(COLLECTING.get(), &raw const *self.queue) {

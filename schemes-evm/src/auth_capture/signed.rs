@@ -9,7 +9,7 @@ use sdk_plugin::host::RpcCall;
 use sdk_plugin::{Cx, Fault};
 
 use crate::rpc::{self, Answers};
-use crate::signature;
+use crate::{recovery, signature};
 
 /// One account, what it should have signed, and the signature without any wrapper.
 #[derive(Debug, Clone)]
@@ -34,7 +34,7 @@ pub struct SignerAnswer {
 impl Signed {
     #[must_use]
     pub fn new(account: Address, digest: B256, signature: &[u8]) -> Self {
-        let by_key = signature::signed_by(account, &digest, signature);
+        let by_key = recovery::signed_by(account, &digest, signature);
         Self {
             account,
             digest,

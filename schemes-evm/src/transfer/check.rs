@@ -45,7 +45,7 @@ pub(crate) struct Passed {
 }
 
 impl Checks {
-    /// As [`signature::signed_by`]; a signer that was recovered for a verify is remembered for the settle.
+    /// As [`crate::recovery::signed_by`]; a signer that was recovered for a verify is remembered for the settle.
     pub(crate) fn signed_by(&self, payer: Address, digest: &B256, signature: &[u8]) -> bool {
         self.signers.signed_by(payer, digest, signature)
     }

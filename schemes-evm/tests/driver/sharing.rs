@@ -74,7 +74,7 @@ fn steps_share_a_transaction_that_was_simulated_as_a_whole() {
     let transaction = decode(&built);
     assert_eq!((transaction.nonce(), transaction.gas_limit()), (7, 300_000));
     assert!(transaction.value().is_zero());
-    // One unit of data fee for each 512 bytes begun.
+    // One unit of data fee for each 512 bytes, rounded up.
     let units = u64::try_from(built.bytes.as_ref().len().div_ceil(512)).expect("short");
     assert_eq!(built.max_cost, (300_000 * 3_000 + 7 * units).into());
     assert_eq!((world.host.round_trips(), signatures(&world)), (1, 1));

@@ -125,7 +125,7 @@ fn both_logs_of_the_asset_pay() {
 }
 
 #[test]
-fn t125_a_payment_of_a_shared_transaction_is_told_from_the_others() {
+fn t125_a_payment_of_a_shared_transaction_differs_from_the_others() {
     let landed = Shown::Landed { height: 110 };
     let of = |logs: Vec<LogEntry>, guard: GuardState| {
         judge(&Evidence {

@@ -8,7 +8,7 @@ use simulator::disk::recorder;
 use simulator::run::simulate_traced;
 
 /// Seeds within which a planted defect must be noticed.
-const MOST_SEEDS: u64 = 200;
+const MOST_SEEDS: u64 = 60;
 /// Seeds that are named when several are bad.
 const NAMED: usize = 10;
 

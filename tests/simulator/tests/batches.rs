@@ -183,7 +183,7 @@ fn a_crash_at_the_commit_of_a_shared_transaction_loses_and_repeats_nothing() {
 
 /// A reorganisation loses the shared transaction after it was answered, and one of the payers spends before it lands again.
 #[test]
-fn a_reorganisation_that_takes_a_shared_transaction_apart_is_told_truly() {
+fn a_reorganisation_that_takes_a_shared_transaction_apart_is_answered_truly() {
     let requests = requests();
     for nodes_lag in [false, true] {
         let mut scenario = together(&requests, 25_000)
