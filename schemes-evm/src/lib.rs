@@ -19,7 +19,7 @@ pub mod exact;
 pub mod members;
 pub mod options;
 pub mod permit2;
-mod recovery;
+pub mod recovery;
 mod revert;
 pub mod rpc;
 mod second;

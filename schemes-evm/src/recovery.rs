@@ -45,7 +45,7 @@ pub(crate) fn signer(digest: &B256, signature: &Signature) -> Option<Address> {
 /// Whether an address without code has signed (exact-evm.md section 2, step S4): exactly 65 bytes, v of 0, 1, 27 or 28, s not
 /// above n/2.
 #[must_use]
-pub(crate) fn signed_by(payer: Address, digest: &B256, signature: &[u8]) -> bool {
+pub fn signed_by(payer: Address, digest: &B256, signature: &[u8]) -> bool {
     let signature = signature::of_account(signature);
     let signer = signature.and_then(|signature| signer(digest, &signature));
     signer == Some(payer)

@@ -9,7 +9,7 @@ use benches::{Comparisons, repeat};
 use k256::ecdsa::{RecoveryId, Signature, VerifyingKey};
 use schemes_evm::abi::TransferWithAuthorization;
 use schemes_evm::exact::ExactEvm;
-use schemes_evm::{signature, text};
+use schemes_evm::{recovery, signature, text};
 use sdk_plugin::chain::Lane;
 use sdk_plugin::host::{RpcCall, RpcRequest, RpcResponse, RpcResult};
 use sdk_plugin::scheme::Verdict;
@@ -103,7 +103,7 @@ impl Signed {
     }
 
     fn is_by_payer(&self) -> bool {
-        signature::signed_by(self.payer, &self.digest(), &self.signature)
+        recovery::signed_by(self.payer, &self.digest(), &self.signature)
     }
 }
 

@@ -6,8 +6,8 @@ use http_api::fuzzing::read_body;
 use schemes_evm::auth_capture::state::{Event, State};
 use schemes_evm::auth_capture::{self, AuthCaptureEvm};
 use schemes_evm::exact::{self, ExactEvm};
-use schemes_evm::signature;
 use schemes_evm::upto::UptoEvm;
+use schemes_evm::{recovery, signature};
 use schemes_svm::exact::ExactSvm;
 use schemes_svm::wire::Transaction;
 use schemes_svm::{fees, token};
@@ -80,7 +80,7 @@ fn evm_bytes() {
         }
         let signer = schemes_evm::text::address("0x19E7E376E7C213B7E7e7e46cc70A5dD086DAff2A");
         let signer = signer.expect("an address");
-        let _ = signature::signed_by(signer, &word.into(), bytes);
+        let _ = recovery::signed_by(signer, &word.into(), bytes);
         let _ = signature::split(bytes);
         let _ = signature::wrapper_target(bytes);
         if let Some(unwrapped) = signature::unwrap(bytes) {
