@@ -145,6 +145,8 @@ pub(crate) const SOLANA_OFFICIAL: &str = "solana-official";
 
 /// Benchmarks, whose peers bring crates and features that nothing else needs.
 pub(crate) const BENCHES: &str = "benches";
+/// A scheme that does nothing, which only benchmarks need.
+pub(crate) const NOOP: &str = "noop";
 
 /// Variables that `cargo run` sets for the program it runs.
 const OF_THIS_PROGRAM: [&str; 4] = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_"];

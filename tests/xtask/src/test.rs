@@ -51,6 +51,8 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
             cargo::SOLANA_OFFICIAL,
             "--exclude",
             cargo::BENCHES,
+            "--exclude",
+            cargo::NOOP,
         ];
         let all = ["test", "--release", "--locked", "--workspace"];
         cargo::run(
