@@ -12,8 +12,6 @@ const KEPT: &str = "docs/src/benchmarks";
 const OUT: &str = "target/bench";
 /// Build of the peers that are written in Rust.
 const PEERS: &str = "target/peers";
-/// A plugin that does nothing, and the servers that it is compared with.
-const NOOP: &str = "noop";
 const QUICK_ROUNDS: u64 = 1;
 const QUICK_WINDOW_MS: &str = "700";
 
@@ -94,7 +92,7 @@ impl Part {
 
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     Npm::ensure()?;
-    cargo::build_what_is_shipped_with(NOOP)?;
+    cargo::build_what_is_shipped_with(cargo::NOOP)?;
     build_peers()?;
     let root = cargo::root();
     let path = |below: &str| text(&root.join(below));
