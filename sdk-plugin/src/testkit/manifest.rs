@@ -60,13 +60,14 @@ pub fn assert_driver(manifest: &Manifest, facts: DriverFacts<'_>) {
     assert_eq!(driver.rpc_sends, facts.rpc_sends);
 }
 
-/// Compares the manifest's schemes and services with the code's only scheme.
+/// Compares a scheme of the manifest, and the manifest's services, with the code's. A manifest may have several schemes.
 ///
 /// # Panics
-/// They differ.
+/// They differ, or the manifest has the scheme not once.
 pub fn assert_scheme(manifest: &Manifest, facts: SchemeFacts<'_>) {
-    let [scheme] = manifest.schemes.as_slice() else {
-        panic!("one scheme");
+    let mut named = manifest.schemes.iter().filter(|one| one.scheme == facts.scheme);
+    let (Some(scheme), None) = (named.next(), named.next()) else {
+        panic!("the scheme {} once", facts.scheme);
     };
     assert_eq!(
         (scheme.scheme.as_str(), scheme.family.as_str()),
