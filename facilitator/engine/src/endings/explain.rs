@@ -150,7 +150,12 @@ impl Endings {
                 evidence.logs = seen.logs;
                 evidence.reads = seen.reads;
                 evidence.block_logs = seen.block_logs;
-                return self.outcomes.judge_step(settlement, &evidence, None, true).await == Judged::Decided;
+                evidence.shared = attempt.covers.len() > 1;
+                if !evidence.shared || !evidence.logs.is_empty() {
+                    return self.outcomes.judge_step(settlement, &evidence, None, true).await
+                        == Judged::Decided;
+                }
+                // Its call failed beside others: what had used up what it needed is searched.
             }
             if let Some(anchor) = seen
                 .anchor

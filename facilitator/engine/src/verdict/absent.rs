@@ -146,7 +146,7 @@ pub(super) fn used(input: &VerdictInput<'_>, why: &str) -> Verdict {
 }
 
 /// Whether the guard of an undecided step was changed, or a step without a guard may be paid by others.
-fn needs_search(input: &VerdictInput<'_>, guards: &[GuardState]) -> bool {
+pub(super) fn needs_search(input: &VerdictInput<'_>, guards: &[GuardState]) -> bool {
     let undecided = input.slot.undecided();
     let mut open = guards
         .iter()

@@ -1,11 +1,11 @@
 //! Verdicts on a slot whose transaction a block shows, or showed when it was decided.
 
-use super::absent::{Explanation, expired, explanation, new_anchor, was_searched};
-use super::{Source, Verdict, VerdictInput, View, foreign_of, judge};
+use super::absent::{Explanation, expired, explanation, needs_search, new_anchor, was_searched};
+use super::{Source, Verdict, VerdictInput, View, judge};
 use crate::decide::steps::Decided;
-use crate::state::slot::{Search, SlotDecision};
+use crate::state::slot::SlotDecision;
 use journal::{AttemptKind, GroundAt};
-use sdk_plugin::chain::{BlockStands, ForeignTx, GuardState, Observation, Shown, TxState};
+use sdk_plugin::chain::{BlockStands, GuardState, Observation, Shown, TxState};
 use tokio::time::Instant;
 
 /// No node prunes receipts or logs of this many newest blocks.
@@ -50,8 +50,8 @@ pub(super) fn succeeded(
     }
 }
 
-/// A transaction of several steps landed, and not each of them is shown to have had its effect: foreign transactions may
-/// have used up what a step needed. If no search shows them, the slot closes when it is final, and the search continues.
+/// A transaction of several steps landed, and not each of them is shown to have had its effect. A foreign transaction may have
+/// used up what a step needed: no poll would follow the block of that one, so it counts only when the slot is closed.
 fn succeeded_for_some(
     input: &VerdictInput<'_>,
     observation: Observation,
@@ -61,18 +61,11 @@ fn succeeded_for_some(
 ) -> Verdict {
     let finality = input.settings.finality;
     let is_final = matches!(&observation.state, TxState::Landed { depth, .. } if *depth >= finality);
-    let found: Vec<ForeignTx> = input.seen.last().map_or_else(Vec::new, |newest| {
-        let others = newest.foreign.iter().filter(|tx| {
-            tx.depth >= input.settings.confirmations && input.state.carrier(&tx.tx_id).is_none()
-        });
-        others.cloned().collect()
-    });
-    let explains_nothing = found.is_empty() || input.state.reads.search == Search::ExplainsNothing;
-    if is_final && was_searched(input) && explains_nothing {
+    // The search is on: a judgement without it left a step open.
+    if is_final && needs_search(input, &guards) {
         return Verdict::Used;
     }
-    let foreign = foreign_of(&found, input.state.since_height());
-    judge(observation, shown, decided, guards, foreign)
+    judge(observation, shown, decided, guards, Vec::new())
 }
 
 pub(super) fn is_young(input: &VerdictInput<'_>, height: u64) -> bool {
