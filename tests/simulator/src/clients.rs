@@ -207,6 +207,11 @@ impl Clients {
     ) -> SendResult {
         let (at, engine) = self.engine.running().await;
         let requested_ms = self.world.now_ms();
+        tracing::info!(
+            "nonce {} of tenant {:?} is requested: {request:?}",
+            request.payload.nonce,
+            request.tenant
+        );
         let harm = self.world.faults.draw(Point::Reply);
         match harm {
             Some(Harm::HangUp) => patience = Duration::from_millis(self.world.rng().between(0, wait_ms)),

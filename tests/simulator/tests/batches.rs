@@ -212,3 +212,33 @@ fn a_reorganisation_that_takes_a_shared_transaction_apart_is_answered_truly() {
         assert!(report.payments >= 5, "{}", report.payments);
     }
 }
+
+/// Two of three nodes stopped on a fork that has the shared transaction, and show nothing at the height of the block that
+/// decided. One payment of it failed, so that the slot stays open until that is final: what the two show undoes nothing.
+#[test]
+fn a_node_on_a_shorter_fork_undoes_no_payment_of_a_shared_transaction() {
+    let requests = requests();
+    for seed in 1..=6 {
+        let mut scenario = together(&requests, 25_000)
+            .act(0, Act::Delay(true))
+            .act(
+                4_500,
+                Act::Outside(Op::Spend {
+                    from: "cyd".into(),
+                    value: 10_000,
+                }),
+            )
+            .act(5_500, Act::Delay(false));
+        for node in [0, 1] {
+            scenario = scenario.act(7_100, Act::Freeze { node, for_ms: 60_000 });
+        }
+        scenario = scenario
+            .act(7_200, Act::Delay(true))
+            .act(7_210, Act::Reorg(2))
+            .act(8_500, Act::Delay(false));
+        scenario.seed = seed;
+        scenario.terms.finality = 12;
+        let report = scenario.run_clean();
+        assert_eq!(report.payments, 5, "seed {seed}");
+    }
+}

@@ -362,3 +362,34 @@ fn a_head_in_the_future_does_not_keep_a_lane_closed() {
         assert!(attempt.prepared_at_ms >= EPOCH_S * 1_000 + 7_000, "{attempt:?}");
     }
 }
+
+/// Two tenants settle the same payload at the same time. One of them is paid, and asks again while the commit of the other
+/// is in progress, which the journal refuses: the answer is the payment's, not that its authorization is used up.
+#[test]
+fn a_commit_that_will_be_refused_answers_no_other_caller() {
+    let request = SettleRequest {
+        idempotency_key: Some("key".into()),
+        ..payment("ann", 10, Shape::Plain)
+    };
+    let rival = SettleRequest {
+        tenant: Some("rival".into()),
+        ..request.clone()
+    };
+    let mut scenario = quiet()
+        .settle(500, &request, 25_000, 1)
+        .settle(500, &rival, 25_000, 1)
+        .harm(Point::Quote, Harm::Slow, 1, 1)
+        .harm(Point::Build, Harm::Slow, 1, 1)
+        .harm(Point::CommitFirst, Harm::Slow, 1, 1);
+    scenario.terms.signers = 2;
+    scenario.terms.confirmations = 1;
+    scenario.terms.finality = 2;
+    for at_ms in (1_000..12_000).step_by(250) {
+        scenario = scenario.settle(at_ms, &request, 25_000, 1);
+    }
+    let report = scenario.run_clean();
+    let answers = report.outcomes(&request);
+    assert_eq!(report.struck(Point::CommitFirst, Harm::Slow), 1);
+    let refused = |answer: &&Outcome| matches!(answer, Outcome::Refused(_));
+    assert_eq!(answers.iter().find(refused), None, "{answers:?}");
+}

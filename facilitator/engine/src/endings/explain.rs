@@ -132,12 +132,14 @@ impl Endings {
                 .iter()
                 .filter(|attempt| attempt.kind == AttemptKind::Steps)
         };
+        let newest = carriers().next_back();
         let mut found: Vec<ForeignTx> = Vec::new();
-        for (index, attempt) in carriers().enumerate() {
+        for attempt in carriers() {
+            let is_newest = newest.is_some_and(|newest| newest.id == attempt.id);
             let mut watch = watch_of(planned, attempts, attempt, self.head_of(settlement), settings);
             watch.whole_block = true;
-            watch.search_foreign = index == 0;
-            watch.read_guards = index == 0;
+            watch.search_foreign = is_newest;
+            watch.read_guards = is_newest;
             let Some(seen) = self.observe_one(settlement, watch).await else {
                 continue;
             };
@@ -159,7 +161,7 @@ impl Endings {
             }
             if let Some(anchor) = seen
                 .anchor
-                .filter(|anchor| index == 0 && is_after_all(anchor, attempts))
+                .filter(|anchor| is_newest && is_after_all(anchor, attempt, attempts))
             {
                 evidence.reads = anchor.reads;
             }

@@ -109,13 +109,16 @@ impl Endings {
             });
     }
 
-    /// Judges a step that gets no slot, in a task that restarts after a panic.
+    /// Judges a step that gets no slot, in a task that restarts after a panic; `false` when that has begun before.
     pub(crate) fn begin_to_end_unsent(
         self: &Arc<Self>,
         settlement: &Arc<Settlement>,
         step: StepIndex,
         ends: Ends,
-    ) {
+    ) -> bool {
+        if !settlement.lock().begin_to_end(step) {
+            return false;
+        }
         let settlement = Arc::clone(settlement);
         let network = settlement.network.id().to_owned();
         let endings = Arc::clone(self);
@@ -124,9 +127,11 @@ impl Endings {
                 let (endings, settlement) = (Arc::clone(&endings), Arc::clone(&settlement));
                 async move {
                     endings.as_recorded(&settlement).await;
-                    endings.end_unsent(settlement, step, ends).await;
+                    endings.end_unsent(Arc::clone(&settlement), step, ends).await;
+                    settlement.lock().has_ended(step);
                 }
             });
+        true
     }
 
     /// Ends a settlement whose steps are all final, in a task that restarts after a panic.

@@ -183,7 +183,7 @@ impl Endings {
             };
             *anchor = seen.anchor.filter(|found| {
                 is_late_enough(found)
-                    && is_after_all(found, attempts)
+                    && is_after_all(found, newest, attempts)
                     && found.guards.first() != Some(&GuardState::Unread)
             });
             return None;
@@ -243,11 +243,13 @@ pub(super) fn no_transaction(
     }
 }
 
-/// Whether all slots of these attempts are used at the anchor's block. The state at an older block does not include
-/// their effects.
-pub(super) fn is_after_all(anchor: &Anchor, attempts: &[AttemptRow]) -> bool {
+/// Whether all slots of these attempts are used at an anchor's block that was read for the newest one. The state at an
+/// older block does not include their effects. Slots in other signers' lanes were closed before the newest attempt was
+/// made, at final blocks whose guard was unchanged.
+pub(super) fn is_after_all(anchor: &Anchor, newest: &AttemptRow, attempts: &[AttemptRow]) -> bool {
     attempts
         .iter()
+        .filter(|attempt| attempt.lane.signer == newest.lane.signer)
         .all(|attempt| anchor.next_sequence > attempt.sequence)
 }
 
@@ -282,5 +284,52 @@ pub(super) fn watch_of(
         read_guards: false,
         whole_block: false,
         brief: false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sdk_plugin::Amount;
+    use sdk_plugin::chain::{BlockRef, Lane};
+
+    fn attempt(signer: &str, sequence: u64) -> AttemptRow {
+        AttemptRow {
+            id: sequence,
+            lane: Lane {
+                network: "n".into(),
+                signer: signer.into(),
+                key: "main".into(),
+                ordered: true,
+            },
+            sequence,
+            tx_id: String::new(),
+            kind: journal::AttemptKind::Steps,
+            covers: Vec::new(),
+            max_cost: Amount::ZERO,
+            bid: String::new(),
+            since_height: 0,
+            prepared_at_ms: 0,
+            sent: true,
+        }
+    }
+
+    /// A step was in slot 14 of one signer, in 27 of another, and last in 20 of the first: 27 is no number of that lane.
+    #[test]
+    fn that_the_last_slot_is_used_is_seen_in_its_own_lane() {
+        let attempts = [attempt("a", 14), attempt("b", 27), attempt("a", 20)];
+        let anchor = |next_sequence| Anchor {
+            block: BlockRef {
+                id: "b1".into(),
+                height: 1,
+                time_s: 0,
+            },
+            next_sequence,
+            guards: Vec::new(),
+            reads: Vec::new(),
+        };
+        let [_, _, newest] = &attempts;
+        assert!(is_after_all(&anchor(21), newest, &attempts));
+        assert!(!is_after_all(&anchor(20), newest, &attempts));
     }
 }

@@ -118,14 +118,14 @@ impl LaneTask {
             .expires_at_s
             .is_some_and(|at| self.lanes.runtime.clock.now_s() >= at)
         {
-            return self.end(settlement, step, Ends::Expired);
+            return self.end(&settlement, step, Ends::Expired);
         }
         match self.bring_into_slot(&settlement, step, Turn::Later).await {
             Ok(()) => settlement.lock().tries.record_success(),
             // A pause stops first steps only.
             Err(Stop::Withdrawn | Stop::Taken | Stop::Paused) => {}
-            Err(Stop::WouldFail) => self.end(settlement, step, Ends::WouldFail),
-            Err(Stop::LostSlots) => self.end(settlement, step, Ends::LostSlots),
+            Err(Stop::WouldFail) => self.end(&settlement, step, Ends::WouldFail),
+            Err(Stop::LostSlots) => self.end(&settlement, step, Ends::LostSlots),
             Err(Stop::Refused(refusal)) => {
                 tracing::error!(settlement = settlement.id, step = step.number(), reason = %refusal.reason, detail = ?refusal.message,
                     "a step of a settlement can't be built");
@@ -135,18 +135,19 @@ impl LaneTask {
         }
     }
 
-    pub(super) fn end(&self, settlement: Arc<Settlement>, step: StepIndex, ends: Ends) {
-        if ends == Ends::LostSlots {
-            tracing::error!(network = %self.lane.network, signer = %self.lane.signer, settlement = settlement.id,
-                "key_used_elsewhere: other transactions have used every slot of a step; the signer's key is used elsewhere: stop \
-                 that, or replace the key");
-            self.lanes.runtime.metrics.add(
-                "switchyard_key_used_elsewhere_total",
-                &[("network", self.lane.network.as_str())],
-                1,
-            );
+    /// Every command for a step may find that it ends: it is judged, and reported, once.
+    pub(super) fn end(&self, settlement: &Arc<Settlement>, step: StepIndex, ends: Ends) {
+        if !self.lanes.endings.begin_to_end_unsent(settlement, step, ends) || ends != Ends::LostSlots {
+            return;
         }
-        self.lanes.endings.begin_to_end_unsent(&settlement, step, ends);
+        tracing::error!(network = %self.lane.network, signer = %self.lane.signer, settlement = settlement.id,
+            "key_used_elsewhere: other transactions have used every slot of a step; the signer's key is used elsewhere: stop \
+             that, or replace the key");
+        self.lanes.runtime.metrics.add(
+            "switchyard_key_used_elsewhere_total",
+            &[("network", self.lane.network.as_str())],
+            1,
+        );
     }
 
     /// Tries the step again after a pause, longer each time. Another command for the step meanwhile does not start

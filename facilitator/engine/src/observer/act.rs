@@ -8,7 +8,7 @@ use crate::state::network::NetworkRun;
 use crate::state::settlement::Settlement;
 use crate::state::slot::{OpenSlot, Reads, SlotDecision, SlotState};
 use crate::verdict::{Verdict, VerdictInput, View, verdict};
-use journal::{Event, Ground, StepState};
+use journal::{Event, StepState};
 use sdk_plugin::StepIndex;
 use sdk_plugin::chain::{Evidence, ForeignTx, GuardState, LogEntry, Observation, Shown};
 use sdk_plugin::scheme::EvidenceWanted;
@@ -157,20 +157,20 @@ impl Observer {
             attempt.map(|attempt| attempt.tx_id.clone()).unwrap_or_default()
         };
         let (mut all, mut unproven) = (true, false);
+        let mut elsewhere = Vec::new();
         let wanted = slot.evidence();
         let is_shared = slot.is_shared();
         for (index, (settlement, step)) in slot.covers.iter().enumerate() {
             let row = step.of(&settlement.lock().row.steps).cloned();
             let Some(row) = row else { continue };
             if !matches!(row.state, StepState::InSlot { .. }) {
-                // Decided before: on this ground, or on one that is gone. A restart or a batch can hide that.
-                let stands = |ground: &Ground| {
-                    let is_success = matches!(view.shown, Shown::Landed { .. });
-                    view.decided.includes(ground) && !(is_success && ground.reverted)
-                };
-                if !row.ground.as_ref().is_some_and(stands) {
-                    self.reorged_step(slot, settlement, *step).await;
-                    all = false;
+                // Decided before: on this ground, or on one that is gone. A restart or a batch can hide that. A node that
+                // has fallen behind on a fork shows no block at the height of that ground.
+                let is_success = matches!(view.shown, Shown::Landed { .. });
+                match &row.ground {
+                    Some(ground) if view.decided.includes(ground) && !(is_success && ground.reverted) => {}
+                    Some(ground) if view.head() < ground.height => all = false,
+                    Some(_) | None => elsewhere.push((settlement, *step)),
                 }
                 continue;
             }
@@ -202,8 +202,17 @@ impl Observer {
             all &= judged == Judged::Decided;
             unproven |= judged == Judged::Unproven;
         }
-        let explains_nothing = unproven && !view.foreign.is_empty();
-        slot.lock().reads.record_search(explains_nothing);
+        let times = {
+            let mut state = slot.lock();
+            state.reads.record_search(unproven && !view.foreign.is_empty());
+            state.record_elsewhere(!elsewhere.is_empty())
+        };
+        all &= elsewhere.is_empty();
+        if times >= REPLACED_BEFORE_REORG {
+            for (settlement, step) in elsewhere {
+                self.reorged_step(slot, settlement, step).await;
+            }
+        }
         all
     }
 

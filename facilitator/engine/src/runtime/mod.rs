@@ -8,7 +8,7 @@ use crate::state::elsewhere::Elsewhere;
 use crate::state::network::NetworkRun;
 use crate::state::ownership::Ownership;
 use crate::state::reservations::Reservations;
-use crate::state::settlement::Settlement;
+use crate::state::settlement::{Phase, Settlement};
 use crate::state::shared_journal::SharedJournal;
 pub(crate) mod bring_back;
 pub(crate) mod calls;
@@ -144,11 +144,16 @@ impl Runtime {
         unit.is_none_or(|unit| self.ownership.owns_unit(&unit))
     }
 
-    /// The newest row of a claim, from memory or from the journal.
+    /// The newest row of a claim, from memory or from the journal. A first commit in progress is no row yet: the journal may
+    /// refuse it.
     pub(crate) async fn claim_row(&self, claim: &str) -> Result<Option<SettlementRow>, JournalError> {
-        if let Some(holder) = self.claims.holder(claim) {
-            return Ok(Some(holder.lock().row.clone()));
+        let held = self.claims.holder(claim).and_then(|holder| {
+            let state = holder.lock();
+            (state.phase != Phase::Committing).then(|| state.row.clone())
+        });
+        match held {
+            Some(row) => Ok(Some(row)),
+            None => self.journal.claim(claim).await,
         }
-        self.journal.claim(claim).await
     }
 }

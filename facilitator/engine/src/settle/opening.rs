@@ -75,6 +75,10 @@ impl Settling {
         if state.phase == Phase::Gone || state.row.finished {
             return Some(Lookup::Retry);
         }
+        // The journal may have another settlement of the claim, and refuse this one: nobody else is answered by it.
+        if state.phase == Phase::Committing && !call.identity.is_equal(&state.row) {
+            return Some(Lookup::Retry);
+        }
         if self.is_undelivered(&state.row, call, known) {
             return Some(Lookup::Retry);
         }

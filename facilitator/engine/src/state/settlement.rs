@@ -7,8 +7,8 @@ use parking_lot::{Mutex, MutexGuard};
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
-use sdk_plugin::PaymentRequest;
 use sdk_plugin::scheme::{Plan, Refusal};
+use sdk_plugin::{PaymentRequest, StepIndex};
 use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
@@ -49,6 +49,8 @@ pub struct State {
     next_waiter: u64,
     /// The tries to put a later step into a slot.
     pub tries: Tries,
+    /// Steps without a slot whose end is being judged.
+    ending: Vec<StepIndex>,
     /// Head height when every undecided step had expired.
     pub ended_at_head: Option<u64>,
 }
@@ -83,6 +85,22 @@ impl Tries {
     /// A step got a slot.
     pub fn record_success(&mut self) {
         self.failed = 0;
+    }
+}
+
+impl State {
+    /// The end of a step without a slot is judged from now on; `false` when that was so before.
+    pub fn begin_to_end(&mut self, step: StepIndex) -> bool {
+        let is_new = !self.ending.contains(&step);
+        if is_new {
+            self.ending.push(step);
+        }
+        is_new
+    }
+
+    /// The end of the step is judged, or is no longer this process's.
+    pub fn has_ended(&mut self, step: StepIndex) {
+        self.ending.retain(|other| *other != step);
     }
 }
 
@@ -134,6 +152,7 @@ impl Settlement {
                 waiters: Vec::new(),
                 next_waiter: 0,
                 tries: Tries::default(),
+                ending: Vec::new(),
                 ended_at_head: None,
             }),
             changed: Notify::new(),

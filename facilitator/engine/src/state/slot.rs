@@ -56,6 +56,8 @@ pub struct SlotState {
     /// The block at which the slot was found used, and the state of the guards there. In memory only: after a restart
     /// a newer block serves as well.
     pub anchor: Option<Anchor>,
+    /// Judgements in a row that met its transaction elsewhere than where a step was decided.
+    elsewhere: u32,
     /// What the next poll reads.
     pub reads: Reads,
     /// The lane has a command about this slot that it has not carried out yet.
@@ -88,6 +90,7 @@ impl OpenSlot {
             attempts,
             decision: None,
             anchor: None,
+            elsewhere: 0,
             reads: Reads::default(),
             command_pending: false,
             sends: Sends::new(now),
@@ -313,6 +316,17 @@ impl SlotState {
         {
             self.polling.repeat_soon();
         }
+    }
+
+    /// Records whether a judgement met its transaction elsewhere than where a step was decided. Returns how often in a row
+    /// that was so.
+    pub fn record_elsewhere(&mut self, is_elsewhere: bool) -> u32 {
+        self.elsewhere = if is_elsewhere {
+            self.elsewhere.saturating_add(1)
+        } else {
+            0
+        };
+        self.elsewhere
     }
 
     /// The block that decided is gone: its steps are open again, and where the slot stands is read again.

@@ -16,7 +16,7 @@ pub(crate) mod watches;
 use absent::{absent, reverted, used};
 use landed::{Effect, after_decision, landed, succeeded};
 
-use sdk_plugin::chain::{ForeignTx, GuardState, Observation, ReadResult, Shown};
+use sdk_plugin::chain::{ForeignTx, GuardState, Observation, ReadResult, Shown, TxState};
 
 use crate::decide::steps::Decided;
 use crate::registry::NetworkSettings;
@@ -90,6 +90,20 @@ impl View {
             Source::ReceiptAndLogs => true,
             // The guard is read where the slot is used.
             Source::Logs => wants_guard && guard == GuardState::Unchanged,
+        }
+    }
+
+    /// The height of the newest block that the node shows.
+    pub(crate) fn head(&self) -> u64 {
+        match self.observation.state {
+            TxState::Landed { height, depth, .. } | TxState::Reverted { height, depth, .. } => {
+                height.saturating_add(depth.saturating_sub(1))
+            }
+            TxState::Unknown
+            | TxState::Pending
+            | TxState::SlotUsed
+            | TxState::Lapsed
+            | TxState::Expired { .. } => self.observation.head_height,
         }
     }
 
