@@ -7,7 +7,7 @@ use sdk_plugin::host::{Level, RpcCall, RpcError, RpcResult};
 use sdk_plugin::scheme::{Call, Plan, Refusal, Step};
 use sdk_plugin::{Amount, Cx, Fault, HexBytes, PaymentRequest, Value};
 
-use serde_json::json;
+use serde_json::{Map, json};
 
 use crate::options::Options;
 use crate::rpc::{self, EthCall, Executed, Failure};
@@ -251,6 +251,18 @@ pub fn listed(asset: Address, network: &NetworkView) -> Result<(), String> {
 pub fn is_batchable(asset: Address, network: &NetworkView) -> Result<bool, Fault> {
     let is_described = Options::read(&network.options)?.tokens.contains_key(&asset);
     Ok(is_described || (network.assets.is_some() && listed(asset, network).is_ok()))
+}
+
+/// What tells a payment from the others of its transaction (T-125): the nonce that its payer signed, and the positions in the
+/// block of the logs that prove it.
+#[must_use]
+pub fn apart_in_transaction(nonce: Value, items: &[String]) -> Map<String, Value> {
+    let position = |item: &String| item.rsplit_once('/')?.1.parse::<u64>().ok();
+    let indices: Vec<u64> = items.iter().filter_map(position).collect();
+    Map::from_iter([
+        ("nonce".to_owned(), nonce),
+        ("logIndices".to_owned(), json!(indices)),
+    ])
 }
 
 /// Gas that every transaction uses.

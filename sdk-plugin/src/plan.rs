@@ -47,6 +47,9 @@ pub struct Step {
     /// Whether it may share a transaction with other settlements' steps.
     #[serde(default)]
     pub batchable: bool,
+    /// Its logs don't tell it from other payments of the same payer: it shares a transaction with other payers' steps only.
+    #[serde(default, skip_serializing_if = "crate::chain::is_false")]
+    pub one_per_payer: bool,
     /// The most this step may cost the signer in native atomic units; `None`: the network's limit alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_cost: Option<Amount>,

@@ -77,6 +77,8 @@ pub struct SettleWait {
     pub early: Option<Duration>,
     /// The caller gets `success` only once no reorganisation can take the payment away, and `settlement_pending` before.
     pub until_final: bool,
+    /// How long the payment may wait for others to share its transaction. Less where the request's time is short.
+    pub gather: Duration,
 }
 
 /// Answer of [`Service::membership`].

@@ -72,6 +72,8 @@ pub(super) struct Admitted {
     /// The tenant's own settle wait.
     pub(super) settle_wait: Option<Duration>,
     pub(super) wait_until: WaitUntil,
+    /// How long a payment of this tenant may wait for others to share its transaction.
+    pub(super) gather: Duration,
     /// How long a verify of this tenant reserves a payment at most.
     pub(super) reserve: Option<Duration>,
     /// `None` for a read.
@@ -269,6 +271,7 @@ fn admitted(tenant: Option<&Tenant>, permit: Permit, in_flight: Option<InFlight>
         tenant: tenant.map(|tenant| tenant.name.clone()),
         settle_wait: tenant.map(|tenant| tenant.settle_wait),
         wait_until: tenant.map_or(WaitUntil::Confirmed, |tenant| tenant.wait_until),
+        gather: tenant.map_or(Duration::ZERO, |tenant| tenant.gather),
         reserve: tenant.and_then(|tenant| tenant.reserve_at_verify),
         _in_flight: in_flight,
         _permit: permit,

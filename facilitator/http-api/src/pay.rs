@@ -100,7 +100,7 @@ impl App {
             }
         };
         let remaining = self.wait(call, &admitted).saturating_sub(call.started.elapsed());
-        let (reserve, wait_until) = (admitted.reserve, admitted.wait_until);
+        let (reserve, wait_until, gather) = (admitted.reserve, admitted.wait_until, admitted.gather);
         let caller = Caller {
             purpose: call.endpoint.purpose(),
             tenant: admitted.tenant.clone(),
@@ -130,6 +130,7 @@ impl App {
                 let passed = call.started.elapsed();
                 let wait = SettleWait {
                     early: wait.early.map(|early| early.saturating_sub(passed)),
+                    gather,
                     ..wait
                 };
                 self.settle(request, &echo, remaining, wait).await

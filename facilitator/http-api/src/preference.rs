@@ -74,7 +74,11 @@ impl Preference {
             (None, true) => Some(Duration::ZERO),
             (None, false) => usual_early,
         };
-        SettleWait { early, until_final }
+        SettleWait {
+            early,
+            until_final,
+            gather: Duration::ZERO,
+        }
     }
 
     /// Adds headers that tell which preferences were applied.

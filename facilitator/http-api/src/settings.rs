@@ -55,6 +55,8 @@ pub struct Tenant {
     pub rate: Rate,
     pub settle_wait: Duration,
     pub wait_until: WaitUntil,
+    /// How long its payments may wait for others to share a transaction.
+    pub gather: Duration,
     /// How long a verify reserves a valid payment for it at most; `None`: it reserves nothing.
     pub reserve_at_verify: Option<Duration>,
 }

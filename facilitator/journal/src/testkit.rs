@@ -130,6 +130,7 @@ pub fn plan(target: &str, operation: &str) -> Plan {
         gate: Gate::None,
         on_fail: OnFail::Stop,
         batchable: false,
+        one_per_payer: false,
         max_cost: None,
         expires_at_s: None,
         evidence: EvidenceWanted::default(),

@@ -13,6 +13,7 @@ use serde_json::{Map, json};
 use super::plan::Memo;
 use super::trace::{Sender, Trace, trace};
 use super::{reason, revert};
+use crate::step;
 
 /// `now_s`: seconds since the epoch; only chooses between two names of the same failure.
 pub(super) fn judge(plan: &Plan, step: &Step, evidence: &Evidence, now_s: u64) -> Result<Judgement, Fault> {
@@ -20,7 +21,9 @@ pub(super) fn judge(plan: &Plan, step: &Step, evidence: &Evidence, now_s: u64) -
     let failure = match &evidence.shown {
         Shown::Landed { .. } => match trace(&memo, &evidence.logs, sender(&memo)) {
             Trace::Paid(items) => {
-                let extra = evidence.shared.then(|| extra_of_shared(&memo, &items));
+                let extra = evidence
+                    .shared
+                    .then(|| step::apart_in_transaction(json!(memo.nonce), &items));
                 return Ok(paid(plan, &memo, &evidence.tx_id, items, extra));
             }
             Trace::Ambiguous if memo.deploys => {
@@ -144,17 +147,6 @@ fn not_paid(plan: &Plan, reason: &str, message: String) -> Judgement {
     } else {
         refusal.with_message(message)
     })
-}
-
-/// What tells this payment from the others of its transaction (T-125): the authorization's nonce, and the positions of its
-/// logs in the block.
-fn extra_of_shared(memo: &Memo, items: &[String]) -> Map<String, Value> {
-    let position = |item: &String| item.rsplit_once('/')?.1.parse::<u64>().ok();
-    let indices: Vec<u64> = items.iter().filter_map(position).collect();
-    Map::from_iter([
-        ("nonce".to_owned(), json!(memo.nonce)),
-        ("logIndices".to_owned(), json!(indices)),
-    ])
 }
 
 fn paid(

@@ -195,7 +195,7 @@ impl SchemeHandler for ExactEvm {
                         lane: LaneChoice::Any,
                         holds: Vec::new(),
                     };
-                    permit2::plan(&good, good.payment.permit.amount, sending)?
+                    permit2::plan(&good, good.payment.permit.amount, sending, cx.network())?
                 }
                 Checked::Refused(refusal) => Planned::Refused(refusal),
             });

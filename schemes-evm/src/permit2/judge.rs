@@ -1,7 +1,8 @@
 //! Whether the step paid (exact-evm.md sections 7 and 13, PROOF.md).
 //!
 //! Our own transaction calls the proxy itself, so its success shows that this permit was used in it. What it moved is shown by
-//! the asset's own log: a transfer from the payer to the payee of exactly this amount.
+//! the asset's own log: a transfer from the payer to the payee of exactly this amount. A transaction with other payments is
+//! Multicall3's, and this payment is the only one of its payer in it: there the log shows both.
 //!
 //! No log has the nonce. A transaction of others used this permit where its own call, decoded, is the proxy's with this
 //! owner and nonce. A payer may cancel a nonce also after its use, and another contract may have called the proxy inside of its
@@ -12,13 +13,14 @@ use alloy_sol_types::SolCall;
 use sdk_plugin::chain::{Evidence, ForeignCall, ForeignTx, GuardState, LogEntry, Shown};
 use sdk_plugin::scheme::{Judgement, Paid, PaidReply, Plan, Refusal, Step};
 use sdk_plugin::{Cx, Fault};
+use serde_json::json;
 
 use super::abi::{ExactProxy, UptoProxy};
 use super::plan::Memo;
 use super::{Proxy, nonce, reason, revert};
 use crate::abi::TRANSFER_TOPIC;
-use crate::text;
 use crate::transfer::{Checks, out_of_gas};
+use crate::{step, text};
 
 /// The judgement; `checks` remembers an asset whose transfer ran out of gas.
 ///
@@ -42,7 +44,10 @@ pub(crate) fn judge(
 fn judgement(plan: &Plan, memo: &Memo, evidence: &Evidence, now_s: u64) -> Judgement {
     let names = memo.proxy.names();
     let failure = match &evidence.shown {
-        Shown::Landed { .. } => return landed(plan, memo, evidence),
+        Shown::Landed { .. } => match landed(plan, memo, evidence) {
+            Ok(judgement) => return judgement,
+            Err(failure) => failure,
+        },
         Shown::Reverted { message, .. } => {
             let message = message.clone().unwrap_or_default();
             not_paid(plan, revert::reason_for(&message, memo.proxy), message)
@@ -69,24 +74,27 @@ fn judgement(plan: &Plan, memo: &Memo, evidence: &Evidence, now_s: u64) -> Judge
     }
 }
 
-/// Our own transaction succeeded: the permit was used in it, and for nothing else.
-fn landed(plan: &Plan, memo: &Memo, evidence: &Evidence) -> Judgement {
+/// Our own transaction succeeded: the permit was used in it, and for nothing else. In a transaction with others its call may
+/// have failed, which is the error here.
+fn landed(plan: &Plan, memo: &Memo, evidence: &Evidence) -> Result<Judgement, Judgement> {
+    let names = memo.proxy.names();
     let Some(item) = exact_transfer(memo, &evidence.logs) else {
-        return not_paid(
-            plan,
-            memo.proxy.names().event_mismatch,
-            "the transaction landed, and the asset did not report the exact transfer".into(),
-        );
+        if evidence.shared {
+            let why = "its call failed on chain, in a transaction with other payments";
+            return Err(not_paid(plan, names.transaction_failed, why.into()));
+        }
+        let why = "the transaction landed, and the asset did not report the exact transfer";
+        return Ok(not_paid(plan, names.event_mismatch, why.into()));
     };
-    match evidence.guard {
+    Ok(match evidence.guard {
         GuardState::Unchanged => Judgement::Unproven {
             why: "the node that read the permit's nonce does not know the transaction yet".into(),
         },
         // It is read only where something is unclear.
         GuardState::Absent | GuardState::Unread | GuardState::Changed => {
-            paid(plan, memo, &evidence.tx_id, item)
+            paid(plan, memo, evidence.shared, &evidence.tx_id, item)
         }
-    }
+    })
 }
 
 /// What one transaction of others shows about the permit.
@@ -128,7 +136,9 @@ fn explained(plan: &Plan, memo: &Memo, foreign: &[ForeignTx]) -> Option<Judgemen
         not_paid(plan, reason::INVALID_NONCE, why)
     };
     let direct = traces.iter().find_map(|(tx, trace)| match (trace, memo.proxy) {
-        (Trace::Paid(item), Proxy::Exact) if !tx.earlier => Some(paid(plan, memo, &tx.tx_id, item.clone())),
+        (Trace::Paid(item), Proxy::Exact) if !tx.earlier => {
+            Some(paid(plan, memo, false, &tx.tx_id, item.clone()))
+        }
         // A replay: it pays the sender of that transaction.
         (Trace::Paid(_), Proxy::Exact) => Some(replay(tx, "used the permit before this request")),
         // Only our own key can send it: another journal did, and may have answered its own caller.
@@ -250,13 +260,17 @@ fn not_paid(plan: &Plan, reason: &str, message: String) -> Judgement {
     })
 }
 
-fn paid(plan: &Plan, memo: &Memo, tx_id: &str, item: String) -> Judgement {
+/// `shared`: in a transaction with others.
+fn paid(plan: &Plan, memo: &Memo, shared: bool, tx_id: &str, item: String) -> Judgement {
+    let items = vec![item];
+    let extra = shared.then(|| step::apart_in_transaction(json!(memo.nonce), &items));
     Judgement::Paid(Paid {
         tx_id: tx_id.to_owned(),
-        items: vec![item],
+        items,
         reply: PaidReply {
             payer: plan.payer.clone(),
             amount: Some(memo.value),
+            extra,
             ..PaidReply::default()
         },
         writes: Vec::new(),

@@ -1,6 +1,7 @@
 //! What must be sent for a good payment, and what proves that it paid.
 
 use alloy_primitives::{Address, B256, U256};
+use sdk_plugin::cx::NetworkView;
 use sdk_plugin::scheme::{
     EvidenceWanted, Gate, Hold, LaneChoice, LogFilter, OnFail, Plan, Planned, Reserve, Step, Valid, Verdict,
 };
@@ -54,8 +55,13 @@ impl Memo {
 /// One call of the proxy that moves `amount`, with the payer's balance reserved.
 ///
 /// # Errors
-/// The payer's funds are missing, a defect.
-pub(crate) fn plan(good: &Good, amount: U256, sending: Sending) -> Result<Planned, Fault> {
+/// The payer's funds are missing, or the network's options can't be read, a defect.
+pub(crate) fn plan(
+    good: &Good,
+    amount: U256,
+    sending: Sending,
+    network: &NetworkView,
+) -> Result<Planned, Fault> {
     let payment = &good.payment;
     let funds = good
         .funds
@@ -76,8 +82,9 @@ pub(crate) fn plan(good: &Good, amount: U256, sending: Sending) -> Result<Planne
         lane: sending.lane,
         gate: Gate::None,
         on_fail: OnFail::Stop,
+        batchable: may_share(good, network)?,
         // No log has the nonce: two equal payments of one payer in one transaction are indistinguishable.
-        batchable: false,
+        one_per_payer: true,
         max_cost: None,
         expires_at_s: text::seconds(permit.deadline),
         evidence: evidence(&memo),
@@ -92,6 +99,13 @@ pub(crate) fn plan(good: &Good, amount: U256, sending: Sending) -> Result<Planne
         writes: Vec::new(),
         jobs: Vec::new(),
     }))
+}
+
+/// Whether the call may share a transaction: nothing that the payer wrote runs in it, and the proxy of `exact` takes any caller.
+fn may_share(good: &Good, network: &NetworkView) -> Result<bool, Fault> {
+    let payment = &good.payment;
+    let is_plain = payment.proxy == Proxy::Exact && good.by_account && payment.sponsoring.is_none();
+    Ok(is_plain && step::is_batchable(payment.asset, network)?)
 }
 
 /// The answer to a verify. A promise reserves what the permit allows.

@@ -39,6 +39,8 @@ pub(crate) struct Good {
     pub(crate) signature: Vec<u8>,
     /// Builder codes, at the end of the calldata.
     pub(crate) suffix: Vec<u8>,
+    /// The payer has no code: its key signed, and nothing that it wrote runs.
+    pub(crate) by_account: bool,
     /// Present when a plan was wanted.
     pub(crate) funds: Option<Funds>,
 }
@@ -86,6 +88,7 @@ pub(crate) async fn check(
             payment,
             signature,
             suffix: attempt.suffix,
+            by_account: passed.by_account,
             funds: passed.funds,
         })),
         Err(refusal) => Checked::Refused(refusal),

@@ -176,7 +176,7 @@ fn settled(cx: &Cx, good: &Good, actual: U256) -> Result<Planned, Fault> {
         }],
         lane: LaneChoice::Signer { address: signer },
     };
-    permit2::plan(good, actual, sending)
+    permit2::plan(good, actual, sending, cx.network())
 }
 
 /// The signer that new permits name. Several take turns.

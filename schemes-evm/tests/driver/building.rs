@@ -44,6 +44,7 @@ pub fn step() -> Step {
         gate: Gate::None,
         on_fail: OnFail::Stop,
         batchable: true,
+        one_per_payer: false,
         max_cost: None,
         expires_at_s: None,
         evidence: EvidenceWanted::default(),

@@ -226,3 +226,30 @@ fn what_never_landed_failed_and_after_the_deadline_by_it() {
         assert_eq!(refusal.reason, "permit2_deadline_expired");
     }
 }
+
+/// Multicall3 calls the proxy beside other payments: the log shows which calls worked.
+#[test]
+fn t125_in_a_shared_transaction_the_log_decides_and_tells_payments_apart() {
+    let proxy = Proxy::Exact;
+    let plan = plan(proxy);
+    let shared = |logs, guard| Evidence {
+        shared: true,
+        guard,
+        ..evidence(landed(), logs, vec![])
+    };
+    let Judgement::Paid(paid) = judge(proxy, &plan, &shared(exact_log(), GuardState::Absent)) else {
+        panic!("paid")
+    };
+    let extra = paid.reply.extra.expect("it tells payments apart");
+    assert_eq!(extra["logIndices"], serde_json::json!([4]));
+    assert!(extra["nonce"].is_string(), "{extra:?}");
+    let others = vec![moved(4, ASSET, OTHER, PAYEE, 10_000)];
+    for guard in [GuardState::Absent, GuardState::Unchanged] {
+        let failed = outcome(proxy, &plan, &shared(others.clone(), guard)).expect_err("no transfer");
+        assert_eq!(failed, "invalid_exact_evm_transaction_failed");
+    }
+    for guard in [GuardState::Changed, GuardState::Unread] {
+        let judgement = judge(proxy, &plan, &shared(others.clone(), guard));
+        assert!(matches!(judgement, Judgement::Unproven { .. }), "{judgement:?}");
+    }
+}

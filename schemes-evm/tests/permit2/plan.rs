@@ -11,7 +11,7 @@ use sdk_plugin::host::RpcResult;
 use sdk_plugin::scheme::{Gate, LaneChoice, OnFail, ReadAt, Reserve, Verdict};
 use serde_json::json;
 
-use crate::world::{ASSET, BOTH, Chain, PAYER, World, good, word_result};
+use crate::world::{ASSET, BOTH, Chain, PAYER, World, good, sponsored, word_result};
 
 #[test]
 fn a_plan_is_one_call_of_the_proxy_with_its_proof_and_reserve() {
@@ -31,7 +31,12 @@ fn a_plan_is_one_call_of_the_proxy_with_its_proof_and_reserve() {
         assert!(step.call.native_value.is_zero());
         assert_eq!(step.call.compute_limit, Some(90_000 + 22_500));
         assert_eq!((step.gate, step.on_fail), (Gate::None, OnFail::Stop));
-        assert!(step.pays && !step.batchable, "no log has the nonce");
+        assert!(step.pays && step.one_per_payer, "no log has the nonce");
+        assert_eq!(
+            step.batchable,
+            proxy == Proxy::Exact,
+            "the proxy of upto takes one caller"
+        );
         assert_eq!(step.expires_at_s, Some(4_102_444_800));
 
         // Whatever uses up the nonce: a transfer from the payer, or a cancellation.
@@ -173,4 +178,21 @@ fn builder_codes_are_sent_and_simulated_as_they_are_sent() {
         let supported = world.supported().expect("no fault");
         assert_eq!(supported.extensions, [EXTENSION, "builder-code"], "{proxy:?}");
     }
+}
+
+/// Nothing that others wrote runs in a transaction with other payments.
+#[test]
+fn only_plain_payments_of_accounts_in_listed_assets_share_a_transaction() {
+    let is_batchable =
+        |world: World, request: &PaymentRequest| world.plan(request).expect("a plan").steps[0].batchable;
+    let exact = Proxy::Exact;
+    assert!(is_batchable(World::new(exact), &good(exact)));
+    let any_asset = World::new(exact).allowing(None);
+    assert!(!is_batchable(any_asset, &good(exact)), "it is not listed");
+    let wallet = World::on(exact, Chain::of_wallet());
+    assert!(!is_batchable(wallet, &good(exact)), "a wallet runs code");
+    assert!(
+        !is_batchable(World::new(exact), &sponsored(exact)),
+        "the token's permit comes first"
+    );
 }

@@ -324,6 +324,7 @@ pub fn step(operation: &str, draft: &Draft) -> Step {
         gate: Gate::None,
         on_fail: OnFail::Stop,
         batchable: false,
+        one_per_payer: false,
         max_cost: None,
         expires_at_s: None,
         evidence: EvidenceWanted::default(),

@@ -9,6 +9,8 @@ const DOMAIN: &str = "EIP712Domain(string name,string version,uint256 chainId,ad
 const TRANSFER: &str = "TransferWithAuthorization(address from,address to,uint256 value,uint256 validAfter,uint256 validBefore,bytes32 nonce)";
 const RECEIVE: &str = "ReceiveWithAuthorization(address from,address to,uint256 value,uint256 validAfter,uint256 validBefore,bytes32 nonce)";
 const PERMIT: &str = "PermitTransferFrom(TokenPermissions permitted,address spender,uint256 nonce,uint256 deadline)TokenPermissions(address token,uint256 amount)";
+const PERMIT_EXACT: &str = "PermitWitnessTransferFrom(TokenPermissions permitted,address spender,uint256 nonce,uint256 deadline,Witness witness)TokenPermissions(address token,uint256 amount)Witness(address to,uint256 validAfter)";
+const WITNESS_EXACT: &str = "Witness(address to,uint256 validAfter)";
 const PERMIT_UPTO: &str = "PermitWitnessTransferFrom(TokenPermissions permitted,address spender,uint256 nonce,uint256 deadline,Witness witness)TokenPermissions(address token,uint256 amount)Witness(address to,address facilitator,uint256 validAfter)";
 const WITNESS_UPTO: &str = "Witness(address to,address facilitator,uint256 validAfter)";
 const PERMISSIONS: &str = "TokenPermissions(address token,uint256 amount)";
@@ -80,6 +82,22 @@ impl Transfer {
     #[must_use]
     pub fn permit2_digest(&self, domain: &Domain) -> [u8; 32] {
         self.permit(PERMIT, &self.to, domain, None)
+    }
+
+    /// The digest of the same as a permit for the proxy of `exact`.
+    #[must_use]
+    pub fn exact_permit_digest(&self, domain: &Domain) -> [u8; 32] {
+        let witness = [
+            keccak(WITNESS_EXACT.as_bytes()),
+            address(&self.to),
+            word_of_u128(self.valid_after.into()),
+        ];
+        self.permit(
+            PERMIT_EXACT,
+            devnet::PERMIT2_PROXY,
+            domain,
+            Some(keccak(&witness.concat())),
+        )
     }
 
     /// The digest of the same as a permit for the proxy of `upto` that names a facilitator; `value` is its maximum.

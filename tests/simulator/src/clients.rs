@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use base::service::{SettleAnswer, Settled};
+use base::service::{SettleAnswer, SettleWait, Settled};
 use engine::Engine;
 use sdk_plugin::request::{Accepted, Purpose, Requirements};
 use sdk_plugin::wire::{SettleReply, reason};
@@ -156,6 +156,8 @@ impl Cell {
 pub struct Clients {
     pub world: Arc<World>,
     pub engine: Arc<Cell>,
+    /// How long a payment may wait for others to share its transaction.
+    gather: Duration,
     exchanges: Arc<Mutex<Vec<Exchange>>>,
 }
 
@@ -171,10 +173,11 @@ pub enum SendResult {
 
 impl Clients {
     #[must_use]
-    pub fn new(world: Arc<World>, engine: Arc<Cell>) -> Self {
+    pub fn new(world: Arc<World>, engine: Arc<Cell>, gather: Duration) -> Self {
         Self {
             world,
             engine,
+            gather,
             exchanges: Arc::default(),
         }
     }
@@ -185,6 +188,7 @@ impl Clients {
         Self {
             world,
             engine,
+            gather: self.gather,
             exchanges: Arc::clone(&self.exchanges),
         }
     }
@@ -225,7 +229,7 @@ impl Clients {
             () = self.engine.left(at) => SendResult::ConnectionLost,
             () = leave => SendResult::HungUp,
             () = tokio::time::sleep(patience) => SendResult::HungUp,
-            settled = engine.settle_with_receipt(request.payment_request(wait_ms)) => {
+            settled = engine.settle_waiting(request.payment_request(wait_ms), self.wait()) => {
                 let Settled { answer, receipt } = settled;
                 if harm == Some(Harm::AnswerLost) {
                     // Dropped: nothing of the answer was written.
@@ -247,6 +251,13 @@ impl Clients {
                 self.exchanges.lock().unwrap_or_else(PoisonError::into_inner).push(exchange);
                 SendResult::Answered(Box::new(answer))
             }
+        }
+    }
+
+    fn wait(&self) -> SettleWait {
+        SettleWait {
+            gather: self.gather,
+            ..SettleWait::default()
         }
     }
 

@@ -234,7 +234,8 @@ async fn run(scenario: &Scenario, nodes: &Nodes) -> ClusterReport {
     scenery.spawn(keep_measuring(Arc::clone(&run)));
 
     let first = Arc::clone(&run.nodes[0]);
-    let clients = Clients::new(Arc::clone(&run.world), Arc::clone(&first.cell));
+    let gather = Duration::from_millis(scenario.terms.gather_ms);
+    let clients = Clients::new(Arc::clone(&run.world), Arc::clone(&first.cell), gather);
     let mut sellers = JoinSet::new();
     for scheduled in scenario.requests.clone() {
         let (run, clients) = (Arc::clone(&run), clients.clone());

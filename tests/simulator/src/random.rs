@@ -30,6 +30,15 @@ fn max_batch(seed: u64) -> usize {
     if seed.is_multiple_of(2) { 1 } else { 2 + more }
 }
 
+/// In a third of the runs with shared transactions, payments wait for each other.
+fn gather_ms(seed: u64) -> u64 {
+    if max_batch(seed) > 1 && seed.is_multiple_of(3) {
+        700
+    } else {
+        0
+    }
+}
+
 /// Everything about a run, from its seed.
 #[must_use]
 pub fn scenario(seed: u64, payments: u64) -> Scenario {
@@ -41,6 +50,7 @@ pub fn scenario(seed: u64, payments: u64) -> Scenario {
         // Not drawn: seeds keep their stories.
         second_source_above: seed.is_multiple_of(3).then_some(200),
         max_batch: max_batch(seed),
+        gather_ms: gather_ms(seed),
         ..Terms::default()
     };
     let mut maker = Maker {

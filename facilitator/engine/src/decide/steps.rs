@@ -22,14 +22,6 @@ impl Decided {
     pub fn is_ground(&self, ground: &Ground) -> bool {
         self.attempt == ground.attempt && self.at == ground.at
     }
-
-    /// Whether a step that was decided on this ground is decided as long as this decision stands: a foreign transaction
-    /// that came before our block is gone only if that is gone too.
-    #[must_use]
-    pub fn includes(&self, ground: &Ground) -> bool {
-        self.is_ground(ground)
-            || (self.foreign.is_none() && ground.foreign.is_some() && ground.height <= self.height)
-    }
 }
 
 /// Whether the step before this one allows it to start.

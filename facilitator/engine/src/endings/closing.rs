@@ -1,6 +1,6 @@
 //! How slots close: after a final decision, or because a transaction that is not ours used them.
 
-use crate::decide::steps::{revived, skipped_after};
+use crate::decide::steps::skipped_after;
 use crate::endings::Endings;
 use crate::state::lane::LaneCommand;
 use crate::state::network::NetworkRun;
@@ -25,6 +25,7 @@ impl Endings {
         if slot.undecided().contains(&true) {
             // The decision was undone for some of its steps and not for all: it is made again.
             slot.lock().reopen();
+            slot.resume_decision();
             return;
         }
         let mut events = vec![closed(slot, by)];
@@ -93,14 +94,8 @@ impl Endings {
             match step.of(&row.steps).map(|row| &row.state) {
                 Some(StepState::InSlot { .. }) => {}
                 Some(StepState::Done { .. } | StepState::Failed { .. } | StepState::Skipped) => {
-                    if guard_of(index) != GuardState::Unchanged || !changed_guard(&row, step) {
-                        events.push(Event::StepFinal { settlement: id, step });
-                        continue;
-                    }
-                    // It was decided because of a change of its guard, which is gone: with others in its slot undecided, no
-                    // poll has followed that block.
-                    events.push(Event::Reorged { settlement: id, step });
-                    events.extend(revived(settlement.plan().map(|plan| &**plan), &row, step));
+                    events.push(Event::StepFinal { settlement: id, step });
+                    continue;
                 }
                 Some(StepState::Waiting | StepState::Unexplained { .. }) | None => continue,
             }
@@ -233,18 +228,6 @@ impl Endings {
             },
         ]
     }
-}
-
-/// Whether what decided a step changed its guard: its own effect, or a foreign transaction.
-fn changed_guard(row: &journal::SettlementRow, step: StepIndex) -> bool {
-    step.of(&row.steps).is_some_and(|row| match row.state {
-        StepState::Done { .. } => true,
-        StepState::Failed { .. } => row.ground.as_ref().is_some_and(|ground| ground.foreign.is_some()),
-        StepState::Waiting
-        | StepState::InSlot { .. }
-        | StepState::Skipped
-        | StepState::Unexplained { .. } => false,
-    })
 }
 
 fn closed(slot: &OpenSlot, by: &str) -> Event {

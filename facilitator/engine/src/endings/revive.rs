@@ -109,7 +109,7 @@ impl Endings {
             });
     }
 
-    /// Judges a step that gets no slot, in a task that restarts after a panic; `false` when that has begun before.
+    /// Judges a step that gets no slot, in a task that restarts after a panic; `false` when one does already.
     pub(crate) fn begin_to_end_unsent(
         self: &Arc<Self>,
         settlement: &Arc<Settlement>,

@@ -62,6 +62,10 @@ struct LaneTask {
     recording: Arc<Mutex<()>>,
     /// What it has taken from its queue and not finished.
     at_work: Vec<Work>,
+    /// Until when each step goes alone, because the network can't share transactions.
+    alone_until: Option<Instant>,
+    /// First steps that it has taken from its queue, and that may wait for others.
+    gathered: Vec<Work>,
     /// Taken from the queue too: it can't share a transaction with what was taken before it, and is next.
     set_aside: Option<Work>,
 }
@@ -107,6 +111,8 @@ impl Lanes {
             sender,
             recording: end.recording,
             at_work: Vec::new(),
+            alone_until: None,
+            gathered: Vec::new(),
             set_aside: None,
         };
         let requested = end.requested;
@@ -152,9 +158,11 @@ impl LaneTask {
         }
         work.close();
         let begun = std::mem::take(&mut self.at_work);
+        let gathered = std::mem::take(&mut self.gathered);
         let next = self.set_aside.take();
         for work in begun
             .into_iter()
+            .chain(gathered)
             .chain(next)
             .chain(std::iter::from_fn(|| work.try_recv().ok()))
         {

@@ -1,8 +1,8 @@
 //! First steps that wait at the same moment share one transaction, and one commit records all of them.
 //!
-//! None is delayed for that: a lane takes what has gathered in its queue while it was busy. Each payment is still claimed,
-//! judged, released and answered on its own. Whatever goes wrong before the commit costs a payment its company only: it
-//! goes alone then, as it would have without others.
+//! None is delayed for that, unless its tenant wants it: a lane takes what has gathered in its queue while it was busy. Each
+//! payment is still claimed, judged, released and answered on its own. Whatever goes wrong before the commit costs a payment
+//! its company only: it goes alone then, as it would have without others.
 
 use super::LaneTask;
 use super::steps::Turn;
@@ -12,11 +12,16 @@ use crate::state::lane::Work;
 use crate::state::lane_queue::Waiting;
 use crate::state::settlement::{Phase, Settlement};
 use journal::{AttemptKind, AttemptRow, Event, Journaled, NewAttempt, record_attempt};
-use sdk_plugin::StepIndex;
 use sdk_plugin::chain::{Bid, Built, Slot};
 use sdk_plugin::scheme::{LaneChoice, Step};
+use sdk_plugin::{FaultKind, StepIndex};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+/// How long each step goes alone once a driver has said that its network can't share transactions.
+const ALONE_FOR: Duration = Duration::from_secs(600);
 
 /// What of several steps goes alone.
 struct Alone {
@@ -36,35 +41,78 @@ impl Alone {
 }
 
 impl LaneTask {
-    /// The next first step, with those after it in the queue that may share its transaction.
+    /// The next first step, with those after it in the queue that may share its transaction. Payments that may wait for
+    /// others are gathered until one may not, or until there are as many as a transaction carries.
     pub(super) async fn next_works(
         &mut self,
         queue: &mut mpsc::Receiver<Work>,
         waiting: &Waiting,
     ) -> Option<Vec<Work>> {
-        let first = match self.set_aside.take() {
-            Some(work) => work,
-            None => {
-                let work = queue.recv().await?;
-                waiting.leave(work.payer.as_deref());
-                work
-            }
-        };
-        let most = self.run.network.settings.max_batch;
-        let mut works = vec![first];
-        if !works.iter().all(|work| self.may_share(work)) {
-            return Some(works);
+        if self.gathered.is_empty() {
+            let first = match self.set_aside.take() {
+                Some(work) => work,
+                None => taken(queue.recv().await?, waiting),
+            };
+            self.gathered.push(first);
         }
-        while works.len() < most {
-            let Ok(work) = queue.try_recv() else { break };
-            waiting.leave(work.payer.as_deref());
-            if !self.may_share(&work) {
-                self.set_aside = Some(work);
-                break;
+        loop {
+            while self.has_room_to_share()
+                && let Ok(work) = queue.try_recv()
+            {
+                self.gather(taken(work, waiting));
             }
-            works.push(work);
+            let Some(until) = self.gathers_until() else { break };
+            // Dropped while it waits, this loses nothing: what was taken is kept.
+            tokio::select! {
+                biased;
+                next = queue.recv() => match next {
+                    Some(work) => self.gather(taken(work, waiting)),
+                    None => break,
+                },
+                () = tokio::time::sleep_until(until) => break,
+            }
         }
-        Some(works)
+        Some(std::mem::take(&mut self.gathered))
+    }
+
+    fn gather(&mut self, work: Work) {
+        if self.may_share(&work) && !self.is_mistakable(&work) {
+            self.gathered.push(work);
+        } else {
+            self.set_aside = Some(work);
+        }
+    }
+
+    /// Whether the logs of a step could be taken for those of one that is gathered: both are of one payer.
+    fn is_mistakable(&self, work: &Work) -> bool {
+        let payer = |work: &Work| work.settlement.lock().row.payer.to_ascii_lowercase();
+        let is_one_per_payer = |work: &Work| step_of(work).is_some_and(|step| step.one_per_payer);
+        let (own, alone) = (payer(work), is_one_per_payer(work));
+        self.gathered
+            .iter()
+            .any(|other| payer(other) == own && (alone || is_one_per_payer(other)))
+    }
+
+    /// Whether another step may join those that are gathered.
+    fn has_room_to_share(&self) -> bool {
+        self.set_aside.is_none()
+            && self.alone_until.is_none_or(|until| until <= Instant::now())
+            && self.gathered.len() < self.run.network.settings.max_batch
+            && self.gathered.iter().all(|work| self.may_share(work))
+    }
+
+    /// Until when all that are gathered may wait for others; `None`: they go now.
+    fn gathers_until(&self) -> Option<Instant> {
+        if !self.has_room_to_share() {
+            return None;
+        }
+        let untils = self
+            .gathered
+            .iter()
+            .map(|work| work.settlement.gathers_until.get());
+        let untils: Option<Vec<&Instant>> = untils.collect();
+        let first = untils?.into_iter().min().copied();
+        first.filter(|until| *until > Instant::now())
     }
 
     /// Whether a step may share a transaction with others.
@@ -91,6 +139,10 @@ impl LaneTask {
 
     /// Runs the first steps of these settlements, together where that is possible.
     pub(super) async fn first_of_many(&mut self, works: Vec<Work>) {
+        // Callers may have left while theirs waited for others.
+        let is_gone = |work: &Work| work.settlement.lock().phase == Phase::Gone;
+        let (gone, works): (Vec<Work>, Vec<Work>) = works.into_iter().partition(is_gone);
+        self.first_of_each(gone, Turn::First).await;
         if works.len() < 2 {
             return self.first_of_each(works, Turn::First).await;
         }
@@ -185,13 +237,16 @@ impl LaneTask {
     }
 
     /// One transaction of these steps; `None` where there is none now.
-    async fn build_together(&self, slot: &Slot, steps: &[Step]) -> Option<(Bid, Built)> {
+    async fn build_together(&mut self, slot: &Slot, steps: &[Step]) -> Option<(Bid, Built)> {
         let ops = &self.lanes.runtime.ops;
         let network = &self.run.network;
         let bid = ops.quote(network, &self.lane, None).await.ok()?;
         match ops.build(network, slot, &bid, steps).await {
             Ok(built) => Some((bid, built)),
             Err(fault) => {
+                if fault.kind == FaultKind::Unsupported {
+                    self.alone_until = Some(Instant::now() + ALONE_FOR);
+                }
                 tracing::warn!(network = %self.lane.network, signer = %self.lane.signer, steps = steps.len(),
                     "payments go one by one, because no transaction of all of them could be made: {}", fault.message);
                 None
@@ -257,6 +312,12 @@ impl LaneTask {
         }
         Some(events)
     }
+}
+
+/// A step that left the queue.
+fn taken(work: Work, waiting: &Waiting) -> Work {
+    waiting.leave(work.payer.as_deref());
+    work
 }
 
 fn step_of(work: &Work) -> Option<Step> {

@@ -10,7 +10,7 @@ use crate::state::slot::{OpenSlot, Reads, SlotDecision, SlotState};
 use crate::verdict::{Verdict, VerdictInput, View, verdict};
 use journal::{Event, StepState};
 use sdk_plugin::StepIndex;
-use sdk_plugin::chain::{Evidence, ForeignTx, GuardState, LogEntry, Observation, Shown};
+use sdk_plugin::chain::{Evidence, GuardState, LogEntry, Observation, Shown, TxState};
 use sdk_plugin::scheme::EvidenceWanted;
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -131,7 +131,14 @@ impl Observer {
             if let Some(lane) = run.lane(&slot.lane.signer) {
                 lane.room.notify_one();
             }
-        } else if matches!(view.shown, Shown::Landed { .. }) {
+            return;
+        }
+        // Those of its steps that are decided rest on a block, which is followed from now on.
+        slot.resume_decision();
+        if let TxState::Landed { depth, .. } = view.observation.state {
+            self.serve_seen(run, slot, depth, began).await;
+        }
+        if matches!(view.shown, Shown::Landed { .. }) {
             let mut state = slot.lock();
             state.reads.whole_block = true;
             // A receipt may lack what the transaction did: the guard and other nodes' logs show it.
@@ -157,21 +164,17 @@ impl Observer {
             attempt.map(|attempt| attempt.tx_id.clone()).unwrap_or_default()
         };
         let (mut all, mut unproven) = (true, false);
-        let mut elsewhere = Vec::new();
         let wanted = slot.evidence();
         let is_shared = slot.is_shared();
         for (index, (settlement, step)) in slot.covers.iter().enumerate() {
             let row = step.of(&settlement.lock().row.steps).cloned();
             let Some(row) = row else { continue };
             if !matches!(row.state, StepState::InSlot { .. }) {
-                // Decided before: on this ground, or on one that is gone. A restart or a batch can hide that. A node that
-                // has fallen behind on a fork shows no block at the height of that ground.
-                let is_success = matches!(view.shown, Shown::Landed { .. });
-                match &row.ground {
-                    Some(ground) if view.decided.includes(ground) && !(is_success && ground.reverted) => {}
-                    Some(ground) if view.head() < ground.height => all = false,
-                    Some(_) | None => elsewhere.push((settlement, *step)),
-                }
+                // Decided before. As long as others are not, the decision of the slot follows its block.
+                all &= row
+                    .ground
+                    .as_ref()
+                    .is_some_and(|ground| view.decided.is_ground(ground));
                 continue;
             }
             let observation = &view.observation;
@@ -184,7 +187,7 @@ impl Observer {
                 logs: own_logs(&observation.logs, wanted, is_shared),
                 deltas: observation.deltas.clone(),
                 reads: view.reads(),
-                foreign: own_foreign(&view.foreign, wanted, is_shared),
+                foreign: view.foreign.clone(),
                 guard: view.guards.get(index).copied().unwrap_or_default(),
                 block_logs: observation.block_logs.clone(),
                 shared: is_shared,
@@ -202,17 +205,8 @@ impl Observer {
             all &= judged == Judged::Decided;
             unproven |= judged == Judged::Unproven;
         }
-        let times = {
-            let mut state = slot.lock();
-            state.reads.record_search(unproven && !view.foreign.is_empty());
-            state.record_elsewhere(!elsewhere.is_empty())
-        };
-        all &= elsewhere.is_empty();
-        if times >= REPLACED_BEFORE_REORG {
-            for (settlement, step) in elsewhere {
-                self.reorged_step(slot, settlement, step).await;
-            }
-        }
+        let explains_nothing = unproven && !view.foreign.is_empty();
+        slot.lock().reads.record_search(explains_nothing);
         all
     }
 
@@ -281,21 +275,6 @@ fn own_logs(logs: &[LogEntry], wanted: Option<&EvidenceWanted>, is_shared: bool)
         !is_shared || wanted.is_some_and(|wanted| wanted.logs.iter().any(|filter| log.matches(filter)))
     };
     logs.iter().filter(is_own).cloned().collect()
-}
-
-/// The foreign transactions that a step searches, with the logs that it wants to see.
-fn own_foreign(found: &[ForeignTx], wanted: Option<&EvidenceWanted>, is_shared: bool) -> Vec<ForeignTx> {
-    let is_own = |tx: &&ForeignTx| {
-        let searches = |log: &LogEntry| {
-            wanted.is_some_and(|wanted| wanted.foreign.iter().any(|filter| log.matches(filter)))
-        };
-        !is_shared || tx.logs.iter().any(searches)
-    };
-    let of_step = |tx: &ForeignTx| ForeignTx {
-        logs: own_logs(&tx.logs, wanted, is_shared),
-        ..tx.clone()
-    };
-    found.iter().filter(is_own).map(of_step).collect()
 }
 
 /// Polls in a row that showed another block in place of the one that decided.

@@ -117,11 +117,9 @@ impl Settling {
         answer.await.unwrap_or_else(|_| unanswered.into())
     }
 
-    /// Where nodes share the journal, a lane that has just another owner is compared again within seconds.
+    /// After a start, and where nodes share the journal after a lane got another owner, the journal is compared with the chain
+    /// within seconds.
     async fn wait_until_compared(&self, row: &SettlementRow) {
-        if !self.runtime.ownership.is_shared() {
-            return;
-        }
         let began = Instant::now();
         while !self.outcomes.may_release(&row.network, row.id) && began.elapsed() < COMPARED_WITHIN {
             tokio::time::sleep(COMPARED_WITHIN / 20).await;

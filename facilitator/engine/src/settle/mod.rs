@@ -61,6 +61,8 @@ pub(crate) struct PaymentCall {
     pub payer: String,
     pub claim: String,
     pub identity: RequestIdentity,
+    /// How long it may wait for others to share its transaction.
+    pub gather: Duration,
 }
 
 /// Why a request could not be identified.
@@ -114,6 +116,7 @@ impl Settling {
                 .filter(|early| *early < deadline),
             last: deadline,
             until_final: wait.until_final,
+            gather: wait.gather.min(Duration::from_millis(request.remaining_ms) / 2),
         };
         let (network, network_as_sent) = (request.network.clone(), request.network_as_sent.clone());
         let known = KnownClaim::default();
@@ -154,6 +157,7 @@ impl Settling {
         match self.identify(request).await {
             Ok(mut call) => {
                 call.identity.until_final = patience.until_final;
+                call.gather = patience.gather;
                 known.set_claim(&call.claim);
                 known.set_identity(&call.identity);
                 self.settle_claim(&Arc::new(call), patience, known).await
@@ -238,6 +242,7 @@ impl Settling {
             payer,
             claim,
             identity,
+            gather: Duration::ZERO,
         })
     }
 
@@ -270,6 +275,7 @@ impl Settling {
             payer: row.payer,
             claim: row.claim,
             identity,
+            gather: Duration::ZERO,
         }))
     }
 }

@@ -15,6 +15,7 @@ use sdk_plugin::wire::reason;
 use sdk_plugin::{PaymentRequest, Purpose};
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
+use tokio::time::Instant;
 
 impl Settling {
     /// Reads the claim once: join, decide, or open.
@@ -150,6 +151,10 @@ impl Settling {
             if let Some(row) = failed_before {
                 // Set once: no other task has this settlement yet.
                 let _ = settlement.failed_before.set(row);
+            }
+            if !call.gather.is_zero() {
+                // Set once, too.
+                let _ = settlement.gathers_until.set(Instant::now() + call.gather);
             }
             claim.opening.push(Arc::clone(&settlement));
             let (number, answer) = settlement.lock().join(call.identity.clone(), network_as_sent);

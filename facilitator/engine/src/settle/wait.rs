@@ -5,6 +5,7 @@ use crate::decide::replies::unavailable;
 use crate::settle::{COMMIT_GRACE, PaymentCall, Settling};
 use crate::state::settlement::{Phase, Settlement};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -20,6 +21,8 @@ pub(crate) struct Patience {
     pub(crate) last: Instant,
     /// The caller gets `success` only once the payment is final.
     pub(crate) until_final: bool,
+    /// How long the payment may wait for others to share its transaction.
+    pub(crate) gather: Duration,
 }
 
 impl Settling {

@@ -119,6 +119,8 @@ pub struct Settlement {
     /// The generation before this one, which failed, when the same request opened it: a refusal answers with that
     /// failure.
     pub failed_before: OnceLock<SettlementRow>,
+    /// Until when its first step may wait for others to share its transaction. Not set: it waits for none.
+    pub gathers_until: OnceLock<Instant>,
     /// Which settlement had freed each of its conflict keys last, read before it was planned. Set where other nodes may
     /// use the keys.
     pub keys_seen: OnceLock<BTreeMap<String, u64>>,
@@ -144,6 +146,7 @@ impl Settlement {
             kind,
             plan: OnceLock::new(),
             failed_before: OnceLock::new(),
+            gathers_until: OnceLock::new(),
             keys_seen: OnceLock::new(),
             request,
             state: Mutex::new(State {

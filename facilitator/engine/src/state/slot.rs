@@ -56,8 +56,6 @@ pub struct SlotState {
     /// The block at which the slot was found used, and the state of the guards there. In memory only: after a restart
     /// a newer block serves as well.
     pub anchor: Option<Anchor>,
-    /// Judgements in a row that met its transaction elsewhere than where a step was decided.
-    elsewhere: u32,
     /// What the next poll reads.
     pub reads: Reads,
     /// The lane has a command about this slot that it has not carried out yet.
@@ -90,7 +88,6 @@ impl OpenSlot {
             attempts,
             decision: None,
             anchor: None,
-            elsewhere: 0,
             reads: Reads::default(),
             command_pending: false,
             sends: Sends::new(now),
@@ -177,7 +174,7 @@ impl OpenSlot {
         self.covers.iter().map(ground).collect()
     }
 
-    /// Records what was judged. The journal's decision counts, if its steps agree on one: a restart finds that one.
+    /// Records what was judged about all its steps. The journal's decision counts, if there is one: a restart finds that one.
     pub fn record_decision(&self, judged: Decided, shown: &Shown) {
         self.resume_decision();
         let mut state = self.lock();
@@ -186,13 +183,10 @@ impl OpenSlot {
         }
     }
 
-    /// Restores the decision from the journal, when all its steps rest on the same block. A step of several may rest on a
-    /// foreign transaction before that.
+    /// Restores the decision from the journal. It is partial while some of its steps are not decided, or rest on another block.
     pub fn resume_decision(&self) {
         let grounds = self.grounds();
-        let is_own = |ground: &&Ground| ground.foreign.is_none();
-        let own = grounds.iter().flatten().find(is_own);
-        let Some(first) = own.or_else(|| grounds.iter().flatten().next()) else {
+        let Some(first) = grounds.iter().flatten().next() else {
             return;
         };
         let decided = Decided {
@@ -201,13 +195,13 @@ impl OpenSlot {
             height: first.height,
             foreign: first.foreign.clone(),
         };
-        let agree = |ground: &Option<Ground>| ground.as_ref().is_some_and(|ground| decided.includes(ground));
-        if grounds.iter().all(agree) {
-            let mut state = self.lock();
-            let known = state.decision.take();
-            let by_revert = grounds.iter().flatten().any(|ground| ground.reverted);
-            state.decision = Some(SlotDecision::restored(decided, by_revert, known));
-        }
+        let agrees =
+            |ground: &Option<Ground>| ground.as_ref().is_some_and(|ground| decided.is_ground(ground));
+        let is_partial = !grounds.iter().all(agrees);
+        let by_revert = grounds.iter().flatten().any(|ground| ground.reverted);
+        let mut state = self.lock();
+        let known = state.decision.take();
+        state.decision = Some(SlotDecision::restored(decided, by_revert, is_partial, known));
     }
 
     /// Whether a foreign transaction may make the payment of one of its steps.
@@ -316,17 +310,6 @@ impl SlotState {
         {
             self.polling.repeat_soon();
         }
-    }
-
-    /// Records whether a judgement met its transaction elsewhere than where a step was decided. Returns how often in a row
-    /// that was so.
-    pub fn record_elsewhere(&mut self, is_elsewhere: bool) -> u32 {
-        self.elsewhere = if is_elsewhere {
-            self.elsewhere.saturating_add(1)
-        } else {
-            0
-        };
-        self.elsewhere
     }
 
     /// The block that decided is gone: its steps are open again, and where the slot stands is read again.

@@ -16,7 +16,7 @@ pub(crate) mod watches;
 use absent::{absent, reverted, used};
 use landed::{Effect, after_decision, landed, succeeded};
 
-use sdk_plugin::chain::{ForeignTx, GuardState, Observation, ReadResult, Shown, TxState};
+use sdk_plugin::chain::{ForeignTx, GuardState, Observation, ReadResult, Shown};
 
 use crate::decide::steps::Decided;
 use crate::registry::NetworkSettings;
@@ -93,20 +93,6 @@ impl View {
         }
     }
 
-    /// The height of the newest block that the node shows.
-    pub(crate) fn head(&self) -> u64 {
-        match self.observation.state {
-            TxState::Landed { height, depth, .. } | TxState::Reverted { height, depth, .. } => {
-                height.saturating_add(depth.saturating_sub(1))
-            }
-            TxState::Unknown
-            | TxState::Pending
-            | TxState::SlotUsed
-            | TxState::Lapsed
-            | TxState::Expired { .. } => self.observation.head_height,
-        }
-    }
-
     /// Reads at the transaction's block; if nothing of ours landed, at the block of the guards.
     #[must_use]
     pub fn reads(&self) -> Vec<ReadResult> {
@@ -137,7 +123,18 @@ pub struct VerdictInput<'a> {
 pub fn verdict(input: &VerdictInput<'_>) -> Verdict {
     let landed = landed(input);
     if let Some(decision) = &input.state.decision {
-        return after_decision(input, decision, landed.as_ref());
+        let verdict = after_decision(input, decision, landed.as_ref());
+        match (verdict, &landed) {
+            (verdict, _) if !decision.is_partial() => return verdict,
+            // Its block stands: the steps that are not decided are judged.
+            (Verdict::Stands { .. } | Verdict::Close { .. }, Some(_)) => {}
+            // The block that has the transaction stands, and its receipt is not shown.
+            (Verdict::Close { .. }, None) => {
+                let depth = input.settings.finality;
+                return Verdict::Stands { depth };
+            }
+            (verdict, _) => return verdict,
+        }
     }
     let Some(landed) = landed else {
         return absent(input);

@@ -45,9 +45,11 @@ pub(crate) fn watches_of(
     });
     let pool = may_be_lost && Instant::now().saturating_duration_since(state.sends.last) >= pool_after;
     // The block that decided shows whether our transaction is still there, whatever receipts a node keeps. It does not
-    // show whether the transaction reverted in it: a revert is read again from its receipt.
+    // show whether the transaction reverted in it: a revert is read again from its receipt. So is what other steps need.
     let decided = decision
-        .filter(|decision| decision.rests_on_own_block() && !decision.is_by_revert())
+        .filter(|decision| {
+            decision.rests_on_own_block() && !decision.is_by_revert() && !decision.is_partial()
+        })
         .map(|decision| decision.on.attempt);
     let followed = state.followed();
     let final_at = followed

@@ -94,6 +94,8 @@ const KEYS: &[Row] = &[
     ("bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb", "the-plain-key", "key_sha256", "tenants[0].key_sha256", "write the 64 hex digits that are printed for it"),
     ("name = \"shop\"", "name = \"shop\"\nscopes = []", "scopes", "tenants[0].scopes", "write the paths it may use, leave the line out for all"),
     ("name = \"shop\"", "name = \"shop\"\nscopes = [\"read\"]", "read", "tenants[0].scopes[0]", "write \"verify\", \"settle\" or \"supported\""),
+    ("name = \"shop\"", "name = \"shop\"\ngather_ms = 300", "gather_ms", "tenants[0].gather_ms", "needs wait_until = \"submitted\""),
+    ("name = \"shop\"", "name = \"shop\"\nwait_until = \"submitted\"\ngather_ms = 5001", "= 5001", "tenants[0].gather_ms", "must be from 0 to 5000"),
     ("{ \"eip155:8453\" = \"5000000000000000\" }", "{ \"eip155:8453\" = \"5\" }", "= \"5\"", "tenants[0].max_cost_per_day.\"eip155:8453\"", "is below max_cost, which is 50000000000000"),
     ("{ \"eip155:8453\" = \"5000000000000000\" }", "{ \"eip155:1\" = \"5000000000000000\" }", "eip155:1", "tenants[0].max_cost_per_day.\"eip155:1\"", "write one of eip155:8453"),
     ("[[tenants]]", "[tenants]", "[tenants]", "tenants", "must be repeated tables; write [[tenants]]"),

@@ -221,6 +221,11 @@ burst = 3
 [[tenants]]
 name = "other"
 key_sha256 = "cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc"
+[[tenants]]
+name = "many"
+key_sha256 = "dddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddd"
+wait_until = "submitted"
+gather_ms = 400
 "#;
     for key in keys::KEYS {
         assert!(
@@ -257,8 +262,8 @@ key_sha256 = "cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc"
         config.keys["old"].source,
         KeySource::File("/etc/switchyard/old.key".into())
     );
-    let [shop, other] = config.tenants.as_slice() else {
-        panic!("two tenants")
+    let [shop, other, many] = config.tenants.as_slice() else {
+        panic!("three tenants")
     };
     assert_eq!(
         (shop.access.rate, shop.access.settle_wait.as_secs()),
@@ -285,6 +290,10 @@ key_sha256 = "cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc"
     assert_eq!(other.access.reserve_at_verify, None);
     assert_eq!(shop.access.wait_until, WaitUntil::Final);
     assert_eq!(other.access.wait_until, WaitUntil::Confirmed);
+    assert_eq!(
+        (other.access.gather, many.access.gather),
+        (Duration::ZERO, Duration::from_millis(400))
+    );
     assert_eq!(other.access.scopes.len(), 3);
     let late = config
         .source

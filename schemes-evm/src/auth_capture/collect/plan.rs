@@ -96,6 +96,7 @@ pub(super) async fn plan(
         on_fail: OnFail::Stop,
         // The escrow checks its caller, and contract operators may.
         batchable: false,
+        one_per_payer: false,
         max_cost: None,
         expires_at_s: Some(collection.info.preApprovalExpiry.to()),
         evidence: evidence(terms, collection.hash, good.sandbox.as_ref()),

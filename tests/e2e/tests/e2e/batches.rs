@@ -2,10 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use devnet::{Mining, USDC};
+use devnet::{MULTICALL3, Mining, USDC};
 use e2e::payment::PRICE;
 use e2e::{Fault, Reply, World, wait};
 use serde_json::Value;
+
+use crate::permit2::{approve, exact};
+use crate::tenants::{post, tenant};
 
 const SEND: &str = "eth_sendRawTransaction";
 /// `invalid_exact_evm_transaction_failed`.
@@ -44,6 +47,124 @@ fn wait_for_all(world: &World, payments: usize) {
         let expected = u128::from(shared) + payments as u128 - u128::from(with_others);
         (with_others > 0 && recorded == expected).then_some(())
     });
+}
+
+/// A world with a tenant that takes a hash for an answer and lets its payments wait for each other.
+fn gathering(mining: Mining, network: &str, gather_ms: u64) -> World {
+    let more = format!("wait_until = \"submitted\"\ngather_ms = {gather_ms}");
+    World::builder()
+        .mining(mining)
+        .buyers(16)
+        .network(network)
+        .more(&tenant("many", "key-many", &more))
+        .start()
+}
+
+/// Settles all at once, for that tenant.
+fn settle_gathering(world: &World, bodies: &[Value]) -> Vec<Reply> {
+    std::thread::scope(|scope| {
+        let settles: Vec<_> = bodies
+            .iter()
+            .map(|body| scope.spawn(|| post(world, "/settle", body, "key-many")))
+            .collect();
+        let joined = settles.into_iter().map(|settle| settle.join().expect("joins"));
+        joined.collect()
+    })
+}
+
+/// Settles again until the reply is `success`.
+fn settled(world: &World, body: &Value) -> Reply {
+    wait::until("success", wait::LONG, || {
+        let reply = post(world, "/settle", body, "key-many");
+        reply.is_success().then_some(reply)
+    })
+}
+
+#[test]
+fn a_tenant_in_queued_mode_gets_one_hash_for_payments_that_gather() {
+    let world = gathering(
+        Mining::Manual,
+        "max_batch = 6\noptions = { max_clock_skew_s = 0, max_head_age_s = 0 }",
+        3_000,
+    );
+    let bodies = bodies(&world, 6);
+    let replies = settle_gathering(&world, &bodies);
+    let hashes: BTreeSet<String> = replies.iter().map(Reply::pending).collect();
+    assert_eq!((hashes.len(), world.sent()), (1, 1), "{hashes:?}");
+    wait::until("the payments are confirmed", wait::LONG, || {
+        world.chain.mine(1).expect("mines");
+        (world.transfers() == 6).then_some(())
+    });
+    let replies: Vec<Reply> = bodies.iter().map(|body| settled(&world, body)).collect();
+    let named = log_indices(&replies);
+    assert_eq!(
+        named.keys().collect::<Vec<_>>(),
+        hashes.iter().collect::<Vec<_>>()
+    );
+    assert_eq!(world.earned(), 6 * PRICE);
+}
+
+/// Permits have no log of their own: those of one payer go apart, also from its other payments.
+#[test]
+fn payments_by_permit2_share_a_transaction_with_other_payers() {
+    let world = gathering(
+        Mining::Auto,
+        "max_batch = 32\noptions = { max_clock_skew_s = 0, max_head_age_s = 0 }",
+        3_000,
+    );
+    for buyer in 2..5 {
+        approve(&world, buyer);
+    }
+    let permits = (2..5).map(|buyer| exact(&world.payment(buyer)));
+    let bodies: Vec<Value> = permits.chain([world.payment(2).v2()]).collect();
+    let first = settle_gathering(&world, &bodies).into_iter().zip(&bodies);
+    let replies: Vec<Reply> = first
+        .map(|(reply, body)| {
+            if reply.is_success() {
+                reply
+            } else {
+                settled(&world, body)
+            }
+        })
+        .collect();
+    let by_hash = log_indices(&replies);
+    assert_eq!((world.sent(), world.transfers()), (2, 4));
+    let [first, second, third, alone] = replies.as_slice() else {
+        panic!("four replies")
+    };
+    // Which of the two payments of the first buyer comes first is open.
+    assert_eq!(second.paid(), third.paid());
+    assert_ne!(first.paid(), alone.paid());
+    assert_eq!(
+        by_hash[&second.paid()].len(),
+        if first.paid() == second.paid() { 3 } else { 4 }
+    );
+    assert!(second.json["extra"]["nonce"].is_string());
+    assert_eq!(world.earned(), 4 * PRICE);
+}
+
+/// A network without Multicall3 is tried once: then payments go one by one without another try.
+#[test]
+fn without_multicall_payments_go_one_by_one() {
+    let world = gathering(
+        Mining::Manual,
+        "max_batch = 32\noptions = { max_clock_skew_s = 0, max_head_age_s = 0 }",
+        500,
+    );
+    world.chain.set_code(MULTICALL3, "0x").expect("set");
+    for buyers in [2..6, 6..10] {
+        let bodies: Vec<Value> = buyers.map(|buyer| world.payment(buyer).v2()).collect();
+        let replies = settle_gathering(&world, &bodies);
+        let hashes: BTreeSet<String> = replies.iter().map(Reply::pending).collect();
+        assert_eq!(hashes.len(), 4);
+        world.chain.mine(1).expect("mines");
+    }
+    wait::until("all payments are made", wait::LONG, || {
+        world.chain.mine(1).expect("mines");
+        (world.transfers() == 8).then_some(())
+    });
+    let tries = world.facilitator.log().matches("payments go one by one").count();
+    assert_eq!(tries, 1, "{}", world.facilitator.log());
 }
 
 /// Positions of logs in the block that prove payments, by transaction; each once.

@@ -28,16 +28,20 @@ fn seller(world: &World, npm: &Npm, environment: &[(&str, &str)]) -> Seller {
 }
 
 /// The buyer pays for gas once, so that Permit2 may move its dollars.
-fn approve(world: &World, buyer: usize) {
-    let buyer = &world.chain.buyers[buyer].address;
+pub(crate) fn approve(world: &World, buyer: usize) {
+    approve_as(world, &world.chain.buyers[buyer].address);
+}
+
+/// The same for any account.
+pub(crate) fn approve_as(world: &World, account: &str) {
     world
         .chain
-        .set_wei(buyer, 1_000_000_000_000_000_000)
+        .set_wei(account, 1_000_000_000_000_000_000)
         .expect("gas for the approval");
     let allow = [Arg::address(PERMIT2).expect("an address"), Arg::uint(1_000_000)];
     let token = world.chain.artifact("DollarToken").expect("the artefact");
     let approve = token.call("approve(address,uint256)", &allow).expect("encodes");
-    world.chain.send(buyer, USDC, &approve).expect("approves");
+    world.chain.send(account, USDC, &approve).expect("approves");
 }
 
 /// The purchase, and what was paid for it.
@@ -129,6 +133,33 @@ fn the_official_client_pays_upto_without_native_currency() {
     let key = &world.chain.buyers[2].key;
     let report = buy_reading(&npm, key, world.chain.url(), &seller.resource).expect("an answer");
     pays(&world, &report, 2, 7_000);
+}
+
+/// A payment of [`PRICE`] by a permit of `exact`.
+pub(crate) fn exact(payment: &Payment) -> Value {
+    let signed = &payment.transfer;
+    let digest = signed.exact_permit_digest(&payment.domain);
+    let payload = json!({
+        "signature": hex0x(&sign(&payment.key, &digest)),
+        "permit2Authorization": {
+            "from": signed.from,
+            "permitted": { "token": USDC, "amount": signed.value.to_string() },
+            "spender": PERMIT2_PROXY,
+            "nonce": hex0x(&signed.nonce),
+            "deadline": signed.valid_before.to_string(),
+            "witness": { "to": signed.to, "validAfter": "0" },
+        },
+    });
+    let requirements = json!({
+        "scheme": "exact",
+        "network": NETWORK,
+        "amount": PRICE.to_string(),
+        "asset": USDC,
+        "payTo": payment.pay_to,
+        "maxTimeoutSeconds": 60,
+        "extra": { "name": "USDC", "version": "2", "assetTransferMethod": "permit2" },
+    });
+    body_v2(&requirements, &payload)
 }
 
 /// A permit of `upto` for [`PRICE`] at most, of which the seller takes `amount`.

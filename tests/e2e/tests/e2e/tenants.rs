@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 use crate::reason;
 
-fn tenant(name: &str, key: &str, more: &str) -> String {
+pub(crate) fn tenant(name: &str, key: &str, more: &str) -> String {
     let hash = hex::encode(Sha256::digest(key));
     format!("[[tenants]]\nname = {name:?}\nkey_sha256 = {hash:?}\n{more}\n")
 }
@@ -21,7 +21,7 @@ fn world() -> e2e::world::Builder {
     World::builder().more(&tenants.concat())
 }
 
-fn post(world: &World, path: &str, body: &Value, key: &str) -> Reply {
+pub(crate) fn post(world: &World, path: &str, body: &Value, key: &str) -> Reply {
     let value = format!("Bearer {key}");
     let headers = [("authorization", value.as_str())];
     world

@@ -278,6 +278,12 @@ struct Counterfactual {
 }
 
 impl Counterfactual {
+    /// What makes the official buyer sign for it.
+    fn environment(&self) -> [(&str, &str); 2] {
+        let index = if self.wraps { "1" } else { "" };
+        [("WALLET", self.wallet.as_str()), ("OWNER_INDEX", index)]
+    }
+
     fn new(world: &World, buyer: usize, wraps: bool) -> Self {
         let (factory, contract, create, wallet_of) = if wraps {
             let wallet_of = "walletOf(address,address,bytes32)";
@@ -462,8 +468,7 @@ fn the_official_client_buys_with_every_kind_of_wallet() {
     buys(4, &[]);
     for wraps in [false, true] {
         let wallet = Counterfactual::new(&world, 2, wraps);
-        let index = if wraps { "1" } else { "" };
-        let kind = [("WALLET", wallet.wallet.as_str()), ("OWNER_INDEX", index)];
+        let kind = wallet.environment();
         let factory = [
             ("FACTORY", wallet.factory),
             ("FACTORY_CALLDATA", wallet.calldata.as_str()),
@@ -473,4 +478,57 @@ fn the_official_client_buys_with_every_kind_of_wallet() {
         buys(2, &kind);
     }
     assert_eq!(world.transfers(), 6);
+}
+
+/// A deployed wallet pays by Permit2 as an account does, once Permit2 may move its tokens.
+#[test]
+fn the_official_client_pays_by_permit2_with_every_kind_of_deployed_wallet() {
+    let (world, npm) = (deploying(), Npm::ensure().expect("the packages are installed"));
+    let merchant = world.chain.merchant.address.clone();
+    let start = |environment: &[(&str, &str)]| {
+        Seller::start(
+            &npm,
+            Generation::V2,
+            &world.facilitator.url(),
+            &merchant,
+            environment,
+        )
+        .expect("the seller starts")
+    };
+    let by_authorization = start(&[]);
+    let sellers = [
+        start(&[("TRANSFER_METHOD", "permit2")]),
+        start(&[("SCHEME", "upto"), ("SETTLE_AMOUNT", "7000")]),
+    ];
+    let buys = |buyer: usize, wallet: &[(&str, &str)], seller: &Seller| {
+        let key = &world.chain.buyers[buyer].key;
+        let report = buy_with_wallet(&npm, key, wallet, &seller.resource).expect("the buyer gets an answer");
+        assert_eq!(report["status"].as_u64(), Some(200), "{wallet:?} {report}");
+        assert_eq!(report["payment"]["success"], json!(true), "{wallet:?} {report}");
+    };
+    let delegated = &world.chain.buyers[4].address;
+    world.chain.delegate(delegated, WALLET).expect("delegated");
+    let wallets = [false, true].map(|wraps| Counterfactual::new(&world, 2, wraps));
+    for wallet in &wallets {
+        // Permit2 moves nothing of a wallet that is not there: a payment by authorization deploys it.
+        let kind = wallet.environment();
+        let factory = [
+            ("FACTORY", wallet.factory),
+            ("FACTORY_CALLDATA", wallet.calldata.as_str()),
+        ];
+        buys(2, &[kind, factory].concat(), &by_authorization);
+    }
+    let kinds: Vec<(usize, &str, Vec<(&str, &str)>)> = vec![
+        (1, WALLET, vec![("WALLET", WALLET)]),
+        (4, delegated, Vec::new()),
+        (2, &wallets[0].wallet, wallets[0].environment().to_vec()),
+        (2, &wallets[1].wallet, wallets[1].environment().to_vec()),
+    ];
+    for (buyer, account, environment) in kinds {
+        crate::permit2::approve_as(&world, account);
+        for seller in &sellers {
+            buys(buyer, &environment, seller);
+        }
+    }
+    assert_eq!(world.earned(), 2 * PRICE + 4 * (PRICE + 7_000));
 }

@@ -22,15 +22,7 @@ pub(crate) fn name_of(block: &Block) -> BlockRef {
 }
 
 pub(crate) fn matches(log: &LogEntry, filters: &[LogFilter]) -> bool {
-    filters.iter().any(|filter| {
-        filter.emitter == log.emitter
-            && filter.topics.len() <= log.topics.len()
-            && filter
-                .topics
-                .iter()
-                .zip(&log.topics)
-                .all(|(want, have)| want.as_ref().is_none_or(|want| want == have))
-    })
+    filters.iter().any(|filter| log.matches(filter))
 }
 
 fn filters(watch: &Watch, of: fn(&sdk_plugin::scheme::EvidenceWanted) -> &[LogFilter]) -> Vec<LogFilter> {

@@ -13,6 +13,8 @@ pub struct SlotDecision {
     standing: Standing,
     /// A node showed a revert.
     by_revert: bool,
+    /// Other steps of the slot are not decided.
+    is_partial: bool,
     /// Polls in a row that showed another block in place of the deciding one.
     replaced: u32,
 }
@@ -31,17 +33,18 @@ enum Standing {
 impl SlotDecision {
     #[must_use]
     pub fn new(on: Decided, shown: &Shown) -> Self {
-        Self::restored(on, matches!(shown, Shown::Reverted { .. }), None)
+        Self::restored(on, matches!(shown, Shown::Reverted { .. }), false, None)
     }
 
-    /// The decision as the journal has it. What polls have shown of the `known` one is kept, except that its block is
+    /// The decision as the journal has it; `is_partial`: about some steps of the slot. What polls have shown of the `known` one is kept, except that its block is
     /// final: the next poll shows that again.
     #[must_use]
-    pub fn restored(on: Decided, by_revert: bool, known: Option<Self>) -> Self {
+    pub fn restored(on: Decided, by_revert: bool, is_partial: bool, known: Option<Self>) -> Self {
         match known {
             Some(known) => Self {
                 on,
                 by_revert,
+                is_partial,
                 standing: match known.standing {
                     Standing::Unseen => Standing::Unseen,
                     Standing::Open | Standing::Final => Standing::Open,
@@ -52,6 +55,7 @@ impl SlotDecision {
                 on,
                 standing: Standing::Open,
                 by_revert,
+                is_partial,
                 replaced: 0,
             },
         }
@@ -73,6 +77,12 @@ impl SlotDecision {
     #[must_use]
     pub fn is_by_revert(&self) -> bool {
         self.by_revert
+    }
+
+    /// Whether other steps of the slot are not decided. They are judged as long as this stands.
+    #[must_use]
+    pub fn is_partial(&self) -> bool {
+        self.is_partial
     }
 
     /// Whether nodes may have lost the slot's transaction: the last poll showed it in no block, or another one has

@@ -6,7 +6,7 @@ use std::time::Duration;
 use http_api::{Rate, Scope, WaitUntil};
 use sdk_plugin::Amount;
 
-use super::values::{below_max_cost, count, digest, is_name, native_amount, seconds};
+use super::values::{below_max_cost, count, digest, is_name, millis, native_amount, seconds};
 use crate::config::reader::{Reader, Section};
 use crate::config::{Network, Tenant};
 
@@ -59,6 +59,20 @@ pub(super) fn tenant(
             "a level; write \"submitted\", \"confirmed\" or \"final\"",
         )
     });
+    let gather = section.get("gather_ms", |node| {
+        let gather = millis(node, 0, 5_000)?;
+        let waits_for_chain = match wait_until {
+            Some(WaitUntil::Confirmed | WaitUntil::Final) => true,
+            Some(WaitUntil::Submitted) | None => false,
+        };
+        if waits_for_chain && !gather.is_zero() {
+            return node.fail(
+                "delays each payment before it is sent, so it needs wait_until = \"submitted\"; write that too, or take this line \
+                 out",
+            );
+        }
+        Some(gather)
+    });
     let reserve_at_verify = section.get("reserve_at_verify", |node| node.boolean());
     let reservation = section.get("reservation_seconds", |node| seconds(node, 1, 3_600));
     let max_cost_per_day = section.get("max_cost_per_day", |node| {
@@ -89,6 +103,7 @@ pub(super) fn tenant(
         },
         settle_wait: settle_wait?.or(default_wait)?,
         wait_until: wait_until?,
+        gather: gather?,
         reserve_at_verify: Some(reservation?).filter(|_| reserves),
     };
     Some(Tenant {
