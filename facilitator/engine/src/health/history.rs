@@ -74,6 +74,14 @@ impl NetworkRun {
     }
 }
 
+impl Known {
+    /// Whether the journal has more final transactions of a signer than this state shows.
+    pub(crate) fn is_used_above(&self, signer: &str, state: &LaneState) -> bool {
+        let used = self.used_below.get(signer);
+        used.is_some_and(|used| state.next_sequence < *used)
+    }
+}
+
 fn lost(known: &Known, states: &BTreeMap<String, LaneState>, head_height: u64) -> Option<String> {
     if let Some(height) = known.final_height.filter(|height| head_height < *height) {
         return Some(format!(
@@ -82,8 +90,9 @@ fn lost(known: &Known, states: &BTreeMap<String, LaneState>, head_height: u64) -
         ));
     }
     known.used_below.iter().find_map(|(signer, used)| {
-        let next = states.get(signer)?.next_sequence;
-        (next < *used).then(|| {
+        let state = states.get(signer)?;
+        let next = state.next_sequence;
+        known.is_used_above(signer, state).then(|| {
             format!(
                 "the chain has lost its history: signer {signer} has {next} transactions there, and the journal has {used} \
                  that are final; {WHAT_TO_DO}"

@@ -12,6 +12,7 @@ use crate::runtime::calls::Depth;
 use crate::state::health::{NO_NODE, NOT_READY};
 use crate::state::lane::LaneCommand;
 use crate::state::network::NetworkRun;
+use history::Known;
 mod bound;
 mod funds;
 mod history;
@@ -273,9 +274,26 @@ impl Checks {
                 states.insert(lane.signer.clone(), state);
             }
         }
+        if run.network.settings.nodes > 1 {
+            self.doubt(run, &known, &mut states).await;
+        }
         match run.history_lost(&known, &states, readiness.head_height) {
             Some(why) => Some(why),
             None => self.watch_funds(run, &states),
+        }
+    }
+
+    /// A state that makes a signer or the network unusable is read at every node: one node must not stop payments.
+    async fn doubt(&self, run: &NetworkRun, known: &Known, states: &mut BTreeMap<String, LaneState>) {
+        for lane in run.network.all_lanes() {
+            let max_cost = run.network.settings.max_cost;
+            let is_low =
+                |state: &LaneState| state.balance < max_cost || known.is_used_above(&lane.signer, state);
+            if let Some(state) = states.get_mut(&lane.signer).filter(|state| is_low(state))
+                && let Some(of_half) = self.runtime.lane_of_half(run, &lane).await
+            {
+                *state = of_half;
+            }
         }
     }
 

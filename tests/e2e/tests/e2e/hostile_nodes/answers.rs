@@ -1,11 +1,11 @@
 //! Well-formed answers of the first node that are nonsense, or not true.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use super::node::{Answer, edited, failure, result};
-use super::{HEALED, POLLED, PRICE_FORGOTTEN, Pair, Report, SEND, short};
+use super::{CHECKED, HEALED, POLLED, PRICE_FORGOTTEN, Pair, Report, SEND, short};
 
 /// A method has a result, whatever its parameters are.
 fn of(method: &str, value: Value) -> Answer {
@@ -67,6 +67,28 @@ fn a_first_node_with_well_formed_nonsense_stops_no_payment() {
     ];
     let variants = variants.map(|(name, method, value)| (name, of(method, value)));
     assert_no_payment_stops(POLLED, variants.into());
+}
+
+/// The signers' balances and numbers are read now and then: also then a node that shows too little stops nothing.
+#[test]
+fn a_first_node_that_shows_an_emptied_or_a_new_signer_stops_no_payment() {
+    let pair = Pair::start();
+    let mut report = Report::default();
+    for (name, method) in [
+        ("balance: 0", "eth_getBalance"),
+        ("count: 0", "eth_getTransactionCount"),
+    ] {
+        report.add(&format!("before {name}"), &pair.serve());
+        pair.first.answer(of(method, json!("0x0")));
+        let began = Instant::now();
+        while began.elapsed() < CHECKED {
+            std::thread::sleep(POLLED);
+            report.add(name, &pair.serve());
+        }
+        pair.recover();
+    }
+    report.add("all payments", &pair.check_earned());
+    report.end();
 }
 
 #[test]

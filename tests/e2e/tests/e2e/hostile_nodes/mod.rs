@@ -40,6 +40,8 @@ const HEALED: Duration = Duration::from_secs(60);
 const PRICE_FORGOTTEN: Duration = Duration::from_millis(2_100);
 /// Several polls of the facilitator.
 const POLLED: Duration = Duration::from_millis(600);
+/// The facilitator checks a network within this time.
+const CHECKED: Duration = Duration::from_secs(11);
 /// How long a healed node may take until it is read from first again.
 const FIRST_AGAIN: Duration = Duration::from_secs(5);
 
