@@ -307,7 +307,7 @@ mod tests {
             kind: journal::AttemptKind::Steps,
             covers: Vec::new(),
             max_cost: Amount::ZERO,
-            bid: String::new(),
+            bid: sdk_plugin::Value::Null,
             since_height: 0,
             prepared_at_ms: 0,
             sent: true,
