@@ -321,6 +321,7 @@ pub(super) fn tenant(name: &str, keys: &[&str]) -> Tenant {
         },
         settle_wait: Duration::from_secs(25),
         wait_until: WaitUntil::Confirmed,
+        gather: Duration::ZERO,
         reserve_at_verify: None,
     }
 }
