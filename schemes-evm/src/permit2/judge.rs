@@ -44,9 +44,17 @@ pub(crate) fn judge(
 fn judgement(plan: &Plan, memo: &Memo, evidence: &Evidence, now_s: u64) -> Judgement {
     let names = memo.proxy.names();
     let failure = match &evidence.shown {
-        Shown::Landed { .. } => match landed(plan, memo, evidence) {
-            Ok(judgement) => return judgement,
-            Err(failure) => failure,
+        Shown::Landed { .. } => match exact_transfer(memo, &evidence.logs) {
+            Some(item) => return transferred(plan, memo, evidence, item),
+            // Other calls of the transaction succeeded without it.
+            None if evidence.shared => {
+                let why = "its call failed on chain, in a transaction with other payments";
+                not_paid(plan, names.transaction_failed, why.into())
+            }
+            None => {
+                let why = "the transaction landed, and the asset did not report the exact transfer";
+                return not_paid(plan, names.event_mismatch, why.into());
+            }
         },
         Shown::Reverted { message, .. } => {
             let message = message.clone().unwrap_or_default();
@@ -74,19 +82,9 @@ fn judgement(plan: &Plan, memo: &Memo, evidence: &Evidence, now_s: u64) -> Judge
     }
 }
 
-/// Our own transaction succeeded: the permit was used in it, and for nothing else. In a transaction with others its call may
-/// have failed, which is the error here.
-fn landed(plan: &Plan, memo: &Memo, evidence: &Evidence) -> Result<Judgement, Judgement> {
-    let names = memo.proxy.names();
-    let Some(item) = exact_transfer(memo, &evidence.logs) else {
-        if evidence.shared {
-            let why = "its call failed on chain, in a transaction with other payments";
-            return Err(not_paid(plan, names.transaction_failed, why.into()));
-        }
-        let why = "the transaction landed, and the asset did not report the exact transfer";
-        return Ok(not_paid(plan, names.event_mismatch, why.into()));
-    };
-    Ok(match evidence.guard {
+/// Our own transaction made the exact transfer: the permit was used in it, and for nothing else.
+fn transferred(plan: &Plan, memo: &Memo, evidence: &Evidence, item: String) -> Judgement {
+    match evidence.guard {
         GuardState::Unchanged => Judgement::Unproven {
             why: "the node that read the permit's nonce does not know the transaction yet".into(),
         },
@@ -94,7 +92,7 @@ fn landed(plan: &Plan, memo: &Memo, evidence: &Evidence) -> Result<Judgement, Ju
         GuardState::Absent | GuardState::Unread | GuardState::Changed => {
             paid(plan, memo, evidence.shared, &evidence.tx_id, item)
         }
-    })
+    }
 }
 
 /// What one transaction of others shows about the permit.

@@ -518,11 +518,11 @@ fn the_official_client_pays_by_permit2_with_every_kind_of_deployed_wallet() {
         ];
         buys(2, &[kind, factory].concat(), &by_authorization);
     }
-    let kinds: Vec<(usize, &str, Vec<(&str, &str)>)> = vec![
+    let kinds = [
         (1, WALLET, vec![("WALLET", WALLET)]),
-        (4, delegated, Vec::new()),
-        (2, &wallets[0].wallet, wallets[0].environment().to_vec()),
-        (2, &wallets[1].wallet, wallets[1].environment().to_vec()),
+        (4, delegated.as_str(), Vec::new()),
+        (2, wallets[0].wallet.as_str(), wallets[0].environment().to_vec()),
+        (2, wallets[1].wallet.as_str(), wallets[1].environment().to_vec()),
     ];
     for (buyer, account, environment) in kinds {
         crate::permit2::approve_as(&world, account);
