@@ -11,7 +11,7 @@ use devnet::Mining;
 use e2e::World;
 
 /// Payments that are counted. The least of them counts: a block may come late on a busy machine.
-const PAYMENTS: usize = 3;
+const PAYMENTS: usize = 5;
 const NETWORK: &str = "finality = 12";
 /// So long the calls of an idle facilitator are counted.
 const IDLE: Duration = Duration::from_secs(60);
