@@ -313,3 +313,32 @@ fn payments_that_could_be_mistaken_for_each_other_go_apart() {
     let sizes: Vec<usize> = report.attempts().map(|attempt| attempt.covers.len()).collect();
     assert_eq!(sizes, [3, 2]);
 }
+
+/// A reorganisation forgets the shared transaction while one of its payments is open, and the price rises: the others are
+/// undone, or no higher bid could be recorded.
+#[test]
+fn a_shared_transaction_that_is_lost_while_one_payment_is_open_gets_a_higher_bid() {
+    let requests = requests();
+    let report = together(&requests, 60_000)
+        .act(0, Act::Delay(true))
+        .act(
+            4_500,
+            // What changed its guard is found when the slot closes.
+            Act::Outside(Op::Cancel {
+                from: "cyd".into(),
+                nonce: requests[2].payload.nonce,
+            }),
+        )
+        .act(5_500, Act::Delay(false))
+        .act(7_700, Act::LoseInReorgs(1_000))
+        .act(7_700, Act::Fee(Some(60)))
+        .act(7_710, Act::Reorg(2))
+        .run_clean();
+    assert_eq!(report.payments, 5);
+    let undone = report
+        .log
+        .iter()
+        .filter(|event| matches!(event, Event::Reorged { .. }));
+    assert!(undone.count() > 0, "nothing was decided before");
+    assert!(shared(&report).len() > 1, "a higher bid");
+}
