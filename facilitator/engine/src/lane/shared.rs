@@ -55,7 +55,8 @@ impl LaneTask {
             };
             self.gathered.push(first);
         }
-        loop {
+        // Those that join were checked when they were taken.
+        while self.gathered.iter().all(|work| self.may_share(work)) {
             while self.has_room_to_share()
                 && let Ok(work) = queue.try_recv()
             {
@@ -85,12 +86,11 @@ impl LaneTask {
 
     /// Whether the logs of a step could be taken for those of one that is gathered: both are of one payer.
     fn is_mistakable(&self, work: &Work) -> bool {
-        let payer = |work: &Work| work.settlement.lock().row.payer.to_ascii_lowercase();
+        let payer = work.settlement.lock().row.payer.clone();
+        let is_of_payer = |other: &Work| other.settlement.lock().row.payer.eq_ignore_ascii_case(&payer);
         let is_one_per_payer = |work: &Work| step_of(work).is_some_and(|step| step.one_per_payer);
-        let (own, alone) = (payer(work), is_one_per_payer(work));
-        self.gathered
-            .iter()
-            .any(|other| payer(other) == own && (alone || is_one_per_payer(other)))
+        let mut of_payer = self.gathered.iter().filter(|other| is_of_payer(other));
+        of_payer.any(|other| is_one_per_payer(work) || is_one_per_payer(other))
     }
 
     /// Whether another step may join those that are gathered.
@@ -98,7 +98,6 @@ impl LaneTask {
         self.set_aside.is_none()
             && self.alone_until.is_none_or(|until| until <= Instant::now())
             && self.gathered.len() < self.run.network.settings.max_batch
-            && self.gathered.iter().all(|work| self.may_share(work))
     }
 
     /// Until when all that are gathered may wait for others; `None`: they go now.

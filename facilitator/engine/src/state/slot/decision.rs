@@ -36,8 +36,8 @@ impl SlotDecision {
         Self::restored(on, matches!(shown, Shown::Reverted { .. }), false, None)
     }
 
-    /// The decision as the journal has it; `is_partial`: about some steps of the slot. What polls have shown of the `known` one is kept, except that its block is
-    /// final: the next poll shows that again.
+    /// The decision as the journal has it; `is_partial`: about some steps of the slot. What polls have shown of the `known`
+    /// one is kept, except that its block is final: the next poll shows that again.
     #[must_use]
     pub fn restored(on: Decided, by_revert: bool, is_partial: bool, known: Option<Self>) -> Self {
         match known {
