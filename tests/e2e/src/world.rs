@@ -194,8 +194,21 @@ impl World {
     /// When one stays.
     #[track_caller]
     pub fn wait_slots_closed(&self) {
+        self.wait_slots_closed_while(|| {});
+    }
+
+    /// As [`World::wait_slots_closed`], with blocks by hand: also what is sent late is mined and gets final.
+    ///
+    /// # Panics
+    /// When a slot stays open, or the node does not answer.
+    pub fn mine_until_slots_closed(&self) {
+        self.wait_slots_closed_while(|| self.chain.mine(1).expect("mines"));
+    }
+
+    fn wait_slots_closed_while(&self, between: impl Fn()) {
         let started = Instant::now();
         wait::until("every slot to be closed", wait::LONG, || {
+            between();
             let measured = started.elapsed() >= MEASURED_WITHIN;
             (measured && self.metric("switchyard_open_slots", "") == 0).then_some(())
         });

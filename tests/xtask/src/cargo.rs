@@ -1,11 +1,13 @@
 //! Runs cargo, with its own progress on the terminal.
 
 use std::fs::File;
+use std::io::BufReader;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::Failure;
+use crate::failures::Failures;
 use crate::paint::heading;
 
 /// The repository.
@@ -89,7 +91,7 @@ impl Background {
             .stdout(Stdio::null())
             .stderr(file)
             .spawn()
-            .map_err(|e| Failure(format!("cannot start cargo: {e}")))?;
+            .map_err(cannot_start)?;
         Ok(Self {
             line,
             child,
@@ -151,23 +153,46 @@ pub(crate) const NOOP: &str = "noop";
 /// Variables that `cargo run` sets for the program it runs.
 const OF_THIS_PROGRAM: [&str; 4] = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_"];
 
-/// Runs one cargo command in the repository, under a heading that names it.
+/// Runs one cargo command in the repository, under a heading that names it. What failed tests said is repeated at the end.
 pub(crate) fn run(what: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Result<(), Failure> {
     heading(what);
     let line = format!("cargo {}", arguments.join(" "));
     println!("{line}");
     let started = Instant::now();
-    let status = command(arguments)
-        .envs(environment.iter().copied())
-        .status()
-        .map_err(|e| Failure(format!("cannot start cargo: {e}")))?;
+    let mut command = command(arguments);
+    command.envs(environment.iter().copied());
+    let (status, failures) = if arguments.first() == Some(&"test") {
+        run_tests(command)?
+    } else {
+        (command.status().map_err(cannot_start)?, Failures::default())
+    };
     if !status.success() {
+        let failures: String = failures
+            .lines()
+            .iter()
+            .map(|line| format!("\n  {line}"))
+            .collect();
         return Err(Failure(format!(
-            "`{line}` failed ({status}); see its messages above"
+            "`{line}` failed ({status}); see its messages above{failures}"
         )));
     }
     println!("done in {} s", started.elapsed().as_secs());
     Ok(())
+}
+
+fn run_tests(mut command: Command) -> Result<(ExitStatus, Failures), Failure> {
+    let mut child = command.stdout(Stdio::piped()).spawn().map_err(cannot_start)?;
+    let failures = match child.stdout.take() {
+        Some(output) => Failures::of(BufReader::new(output), std::io::stdout().lock()),
+        None => Ok(Failures::default()),
+    };
+    let status = child.wait().map_err(cannot_start)?;
+    let failures = failures.map_err(|e| Failure(format!("cannot follow the tests: {e}")))?;
+    Ok((status, failures))
+}
+
+fn cannot_start(error: std::io::Error) -> Failure {
+    Failure(format!("cannot start cargo: {error}"))
 }
 
 /// A cargo command in the repository.

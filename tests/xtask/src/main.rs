@@ -8,6 +8,7 @@ mod contracts;
 mod demo;
 mod devnet;
 mod docs;
+mod failures;
 mod files;
 mod full;
 mod house;

@@ -91,11 +91,13 @@ fn a_tenant_in_queued_mode_gets_one_hash_for_payments_that_gather() {
     let bodies = bodies(&world, 6);
     let replies = settle_gathering(&world, &bodies);
     let hashes: BTreeSet<String> = replies.iter().map(Reply::pending).collect();
-    assert_eq!((hashes.len(), world.sent()), (1, 1), "{hashes:?}");
+    assert_eq!(hashes.len(), 1, "{hashes:?}");
+    // The hash is answered once it is recorded, and the node gets the transaction after that.
     wait::until("the payments are confirmed", wait::LONG, || {
         world.chain.mine(1).expect("mines");
         (world.transfers() == 6).then_some(())
     });
+    assert_eq!(world.sent(), 1);
     let replies: Vec<Reply> = bodies.iter().map(|body| settled(&world, body)).collect();
     let named = log_indices(&replies);
     assert_eq!(
@@ -340,8 +342,8 @@ fn a_reorganisation_that_takes_a_batch_apart_pays_each_once() {
         world.chain.mine(1).expect("mines");
         (world.transfers() >= 23).then_some(())
     });
-    world.chain.mine(10).expect("mines");
-    world.wait_slots_closed();
+    // The payment that fails may have gone alone, after the others: its transaction needs blocks of its own.
+    world.mine_until_slots_closed();
     assert_eq!((world.transfers(), world.earned()), (23, 23 * PRICE));
     for (at, body) in bodies.iter().enumerate() {
         let reply = world.settle(body);
