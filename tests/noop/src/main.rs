@@ -24,7 +24,7 @@ use noop::{NoDriver, Noop, SCHEME};
 use sdk_plugin::chain::KeyInfo;
 use sdk_plugin::host::{
     HostServices, JobRequest, Level, MetricKind, RpcRequest, RpcResponse, SignRequest, Signature,
-    StoreRequest, StoreResponse,
+    StoreRequest, StoreResponse, Suite,
 };
 use sdk_plugin::{Amount, Fault, Value, async_trait};
 use switchyard::config::Config;
@@ -116,7 +116,12 @@ fn registry(config: &Config) -> Result<Registry, Box<dyn Error>> {
         nodes: 1,
         second_source_above: BTreeMap::new(),
         assets: None,
-        keys: Vec::new(),
+        // The driver names a signer for each key.
+        keys: vec![KeyInfo {
+            name: "signer".to_owned(),
+            suite: Suite::Secp256k1,
+            public_key: Vec::new().into(),
+        }],
         retained_keys: Vec::<KeyInfo>::new(),
         options: Value::Null,
     };

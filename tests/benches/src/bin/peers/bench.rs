@@ -125,6 +125,15 @@ impl Bench {
         Ok(())
     }
 
+    /// Ends each subject and starts it again, warmed up.
+    pub(crate) fn restart(&mut self) -> Result<(), Failure> {
+        for subject in &mut self.subjects {
+            subject.restart()?;
+        }
+        self.subjects.iter().for_each(|subject| self.warm_up(subject));
+        Ok(())
+    }
+
     /// Node.js compiles its hot functions while they run.
     fn warm_up(&self, subject: &Subject) {
         let requests = payments::requests(&self.chain, Payer::Accounts, "/verify", STARTED_REQUESTS);

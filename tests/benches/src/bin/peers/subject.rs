@@ -156,7 +156,8 @@ fn networks_of(node: &Node, networks: u64) -> Vec<(u64, String)> {
 /// As an operator configures it, without limits for one address: all requests come from one.
 fn settings(node: &Node, signer: &Account, networks: u64) -> Settings {
     // Blocks come with transactions only: an old head does not show a broken node here.
-    let network = "options = { max_head_age_s = 0 }";
+    // The harness has payments go alone, and operators do not.
+    let network = "max_batch = 32\noptions = { max_head_age_s = 0 }";
     let mut more = "[limits]\naddress_requests_per_minute = 0\n".to_owned();
     for (id, url) in networks_of(node, networks).iter().skip(1) {
         more += &format!(
