@@ -3,8 +3,8 @@
 //! Assumes that the bytes were inspected and their pin was checked. The copy is named by its content and never unloaded:
 //! threads, thread-locals and function pointers of the plugin stay valid while the process runs.
 
-use std::fs::{self, OpenOptions};
-use std::io::Write;
+use std::fs::{self, File, OpenOptions};
+use std::io::{Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,6 +15,9 @@ use telemetry::disk;
 
 use super::error::{ErrorKind, PluginError};
 use super::pin::Sha256Digest;
+
+/// What is read of a file at once.
+const PIECE_BYTES: usize = 64 << 10;
 
 /// Writes the bytes to a file that is named by their digest, whole or not at all.
 pub(super) fn copy(
@@ -37,7 +40,7 @@ pub(super) fn copy(
         .create(folder)
         .map_err(fail)?;
     let copy = folder.join(format!("{sha256}.so"));
-    if fs::read(&copy).is_ok_and(|there| Sha256Digest::of(&there) == sha256) {
+    if has_content(&copy, bytes).unwrap_or(false) {
         return Ok(copy);
     }
     static NEXT_COPY: AtomicU64 = AtomicU64::new(1);
@@ -56,6 +59,20 @@ pub(super) fn copy(
     };
     write().map_err(fail)?;
     Ok(copy)
+}
+
+/// Whether a file consists of these bytes, read in pieces: plugin files have tens of megabytes.
+fn has_content(file: &Path, bytes: &[u8]) -> std::io::Result<bool> {
+    let mut file = File::open(file)?;
+    let mut piece = vec![0; PIECE_BYTES];
+    for wanted in bytes.chunks(PIECE_BYTES) {
+        let read = piece.get_mut(..wanted.len()).unwrap_or_default();
+        file.read_exact(read)?;
+        if read != wanted {
+            return Ok(false);
+        }
+    }
+    Ok(file.read(&mut piece)? == 0)
 }
 
 /// What to do about an error of the system's loader.
@@ -140,6 +157,25 @@ mod tests {
         }
         let remedy = load_remedy("libfoo.so.7: cannot open shared object file", copy);
         assert!(remedy.contains("a build for this machine's system"), "{remedy}");
+    }
+
+    #[test]
+    fn a_copy_that_is_not_the_file_is_written_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let bytes: Vec<u8> = (0..PIECE_BYTES * 2 + 7).map(|at| at.to_le_bytes()[0]).collect();
+        let digest = Sha256Digest::of(&bytes);
+        let written = || copy(Path::new("p.so"), folder.path(), &bytes, digest).unwrap();
+        let copy = written();
+        assert!(has_content(&copy, &bytes).unwrap());
+        let mut other = bytes.clone();
+        *other.last_mut().unwrap() ^= 1;
+        let longer = [&bytes[..], b"x"].concat();
+        for damaged in [&other[..], &longer, &bytes[1..], b""] {
+            fs::remove_file(&copy).unwrap();
+            fs::write(&copy, damaged).unwrap();
+            assert!(!has_content(&copy, &bytes).unwrap_or(false));
+            assert_eq!(fs::read(written()).unwrap(), bytes);
+        }
     }
 
     #[test]

@@ -41,10 +41,13 @@ pub(super) fn read_file(path: &Path) -> Result<Vec<u8>, PluginError> {
         ))
     };
     // Checked ahead of opening it: opening a pipe would wait for its other end.
-    if !std::fs::metadata(path).map_err(cannot)?.is_file() {
+    let metadata = std::fs::metadata(path).map_err(cannot)?;
+    if !metadata.is_file() {
         return Err(fail("not a regular file: name the plugin's .so file".to_owned()));
     }
-    let mut bytes = Vec::new();
+    // One allocation of the right size: a buffer that grows leaves as much memory behind again.
+    let expected = usize::try_from(metadata.len().min(MAX_FILE_BYTES)).unwrap_or_default();
+    let mut bytes = Vec::with_capacity(expected.saturating_add(1));
     File::open(path)
         .map_err(cannot)?
         .take(MAX_FILE_BYTES + 1)

@@ -1,8 +1,9 @@
 //! When the next block of a chain is due, learned from the heads that are read anyway.
 //!
 //! Two kinds of facts are kept: a block was there at a time, and a block was not there yet at a time. Assumes blocks at
-//! regular times. Where the facts contradict each other, the average counts. A wrong guess costs a call or some waiting,
-//! never a wrong answer: nothing is decided from it.
+//! regular times. Where the facts contradict each other, the average counts; where they do so grossly, the chain makes blocks
+//! for transactions, and no time is known. A wrong guess costs a call or some waiting, never a wrong answer: nothing is
+//! decided from it.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -21,6 +22,9 @@ const RECENT_FACTS: usize = 8;
 const ROUND_MS: [i64; 5] = [1_000, 500, 250, 100, 50];
 /// Longer times are no block time, in milliseconds: the chain makes blocks for transactions only, or stood still.
 const MOST_BLOCK_TIME_MS: i64 = 15_000;
+/// A chain that was once so many times slower than at another time has no block time: it makes blocks for transactions. Some
+/// missed blocks in a row are far less.
+const MOST_CONTRADICTION: i64 = 8;
 /// After so many heads in a row that are far below the highest one, that one was false.
 const MOST_FAR_BELOW: u32 = 8;
 /// Heads of several nodes are at most so many blocks apart.
@@ -180,6 +184,8 @@ impl BlockClock {
                 (multiple > least && multiple > 0).then_some(multiple)
             });
             round.unwrap_or(least.saturating_add(most) / 2)
+        } else if least > most.saturating_mul(MOST_CONTRADICTION) {
+            0
         } else {
             average
         };
@@ -271,14 +277,30 @@ mod tests {
         let mut clock = BlockClock::new(start);
         for (height, at_ms) in [
             (100, 0),
-            (101, 9_000),
-            (110, 10_000),
-            (111, 30_000),
+            (101, 4_000),
+            (110, 14_000),
+            (111, 19_000),
             (120, 31_000),
         ] {
             clock.record_head(height, start + Duration::from_millis(at_ms));
         }
         assert_eq!(clock.block_time(), Some(Duration::from_millis(31_000 / 20)));
+    }
+
+    #[test]
+    fn a_chain_that_makes_blocks_for_transactions_has_no_block_time() {
+        let start = Instant::now();
+        let mut clock = BlockClock::new(start);
+        for (height, at_ms) in [(100, 0), (101, 9_000), (117, 9_400), (118, 30_000), (134, 30_400)] {
+            clock.record_head(height, start + Duration::from_millis(at_ms));
+        }
+        assert_eq!(clock.block_time(), None);
+        // Every second slot is missed for a while.
+        let (mut clock, start) = observed(12_000, &[5_000, 25_000, 85_000, 145_000]);
+        let seen = height(300, 12_000, 145_000);
+        clock.record_head(seen + 1, start + Duration::from_millis(169_000));
+        clock.record_head(seen + 2, start + Duration::from_millis(193_000));
+        assert!(clock.block_time().is_some());
     }
 
     #[test]
