@@ -45,7 +45,7 @@ pub(super) fn read_file(path: &Path) -> Result<Vec<u8>, PluginError> {
     if !metadata.is_file() {
         return Err(fail("not a regular file: name the plugin's .so file".to_owned()));
     }
-    // One allocation of the right size: a buffer that grows leaves as much memory behind again.
+    // One allocation of the right size: a buffer that grows needs twice as much memory.
     let expected = usize::try_from(metadata.len().min(MAX_FILE_BYTES)).unwrap_or_default();
     let mut bytes = Vec::with_capacity(expected.saturating_add(1));
     File::open(path)
