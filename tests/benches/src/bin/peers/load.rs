@@ -7,6 +7,9 @@ use std::time::{Duration, Instant};
 use crate::Failure;
 use crate::wire::Connection;
 
+/// Characters of an answer that is shown.
+const MOST_SHOWN: usize = 200;
+
 /// What a series of requests gave.
 #[derive(Debug, Default)]
 pub(crate) struct Outcome {
@@ -45,18 +48,26 @@ impl Outcome {
 
     /// Prints answers other than `wanted`. More than one in ten are an error: something else was measured then.
     pub(crate) fn mostly_accepted(&self, name: &str, wanted: &str) -> Result<(), Failure> {
-        let other = self.refused + self.lost;
-        if other == 0 {
+        let Some(what) = self.shortfall(name, wanted) else {
             return Ok(());
-        }
-        let all = self.answers() + self.lost;
-        let got = self.complaint.as_deref().unwrap_or_default();
-        let what = format!("{name} did not answer {wanted} to {other} of {all} requests, for example: {got}");
-        if other > all / 10 {
+        };
+        let other = self.refused + self.lost;
+        if other > (self.answers() + self.lost) / 10 {
             return Err(Failure(what));
         }
         println!("   note: {what}");
         Ok(())
+    }
+
+    /// How many answers were others than `wanted`, with one of them; `None`: no answer was.
+    pub(crate) fn shortfall(&self, name: &str, wanted: &str) -> Option<String> {
+        let other = self.refused + self.lost;
+        let all = self.answers() + self.lost;
+        let got = self.complaint.as_deref().unwrap_or_default();
+        (other > 0).then(|| {
+            let got: String = got.chars().take(MOST_SHOWN).collect();
+            format!("{name} did not answer {wanted} to {other} of {all} requests, for example: {got}")
+        })
     }
 
     fn add(&mut self, other: Outcome) {

@@ -18,8 +18,6 @@ use crate::results::Quantity;
 const SIZES: [(usize, usize); 3] = [(1, 2), (16, 16), (64, 64)];
 /// No settle begins later.
 const LIMIT: Duration = Duration::from_secs(60);
-/// Characters of an answer that is shown.
-const MOST_SHOWN: usize = 200;
 const SOURCES: [(&str, Mining); 2] = [
     ("instant blocks", Mining::Auto),
     ("blocks of 2 s", Mining::Every(2)),
@@ -84,9 +82,8 @@ fn once(
     };
     let measured = subject.target()?.measure(load)?;
     let (subject, outcome) = (subject.name(), &measured.outcome);
-    if let Some(complaint) = &outcome.complaint {
-        let shown: String = complaint.chars().take(MOST_SHOWN).collect();
-        println!("   note: {group}, {name}: {subject} did not settle all, for example: {shown}");
+    if let Some(what) = outcome.shortfall(subject, SUCCESS) {
+        println!("   note: {group}, {name}: {what}");
     }
     let share = outcome.accepted * 100 * 100 / u64::try_from(count).unwrap_or(1).max(1);
     let results = &mut bench.results;
