@@ -25,10 +25,15 @@ pub const AUTHORIZATION_CANCELED_TOPIC: B256 =
 pub const TRANSFER_VRS_SELECTOR: FixedBytes<4> = fixed_bytes!("0xe3ee160e");
 /// `transferWithAuthorization` with signature bytes.
 pub const TRANSFER_BYTES_SELECTOR: FixedBytes<4> = fixed_bytes!("0xcf092995");
+/// `approve` of ERC-20.
+pub const APPROVE_SELECTOR: FixedBytes<4> = fixed_bytes!("0x095ea7b3");
 /// Multicall3's `aggregate3`.
 pub const AGGREGATE3_SELECTOR: FixedBytes<4> = fixed_bytes!("0x82ad56cb");
 /// What a wallet answers to a signature it accepts (ERC-1271).
 pub const ERC1271_MAGIC: FixedBytes<4> = fixed_bytes!("0x1626ba7e");
+
+/// The operation of a step that moves native currency to an account, without calldata.
+pub const NATIVE_TRANSFER: &str = "transfer";
 
 alloy_sol_types::sol! {
     /// EIP-712 type of EIP-3009.
@@ -58,6 +63,7 @@ alloy_sol_types::sol! {
         function authorizationState(address authorizer, bytes32 nonce) external view returns (bool);
         function balanceOf(address account) external view returns (uint256);
         function transfer(address to, uint256 value) external returns (bool);
+        function approve(address spender, uint256 value) external returns (bool);
         function allowance(address owner, address spender) external view returns (uint256);
         function name() external view returns (string);
         function version() external view returns (string);

@@ -13,6 +13,7 @@
 pub mod abi;
 pub mod auth_capture;
 pub mod builder_code;
+mod client_signed;
 pub mod deployment;
 pub mod driver;
 pub mod exact;

@@ -133,17 +133,30 @@ pub struct SchemeRole {
 }
 
 /// Permission for a plan to call one kind of thing.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
 pub struct Grant {
-    /// An address; or `asset`: any asset allowed on the network; or `config:` and a path into the instance's
+    /// An address; or `asset`: any asset allowed on the network; or `payer`: the plan's payer; or `config:` and a path into the instance's
     /// configuration, names with dots between them, `*` for each element of a list or each value of a table
     /// (`config:deployments.*.escrow`): every text found there, which the operator grants by writing it. Hex is compared
     /// in lower case, so plans write it so; other spellings are compared as they are.
     pub target: String,
     /// EVM: 4-byte selectors. Solana: the driver's names of operations.
     pub operations: Vec<String>,
+    /// The call must be the client's own transaction ([`LaneChoice::Foreign`](crate::scheme::LaneChoice::Foreign)): no signer of
+    /// the host makes it.
+    #[serde(default, skip_serializing_if = "crate::chain::is_false")]
+    pub client_signed: bool,
+    /// The most native currency that one such call may move: `config:` and a path into the instance's configuration, where
+    /// `{network}` stands for the network's CAIP-2 id. What the operator writes there, a decimal string of atomic units, is the
+    /// limit; without it, and where nothing is written, the calls move none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_native_value: Option<String>,
 }
+
+/// The target that means the plan's payer.
+pub const PAYER: &str = "payer";
 
 /// The target that means any asset allowed on the network.
 pub const ANY_ASSET: &str = "asset";

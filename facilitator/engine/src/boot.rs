@@ -6,7 +6,7 @@ use crate::decide::budget::{Spender, day_began_ms};
 use crate::engine::Engine;
 use crate::state::network::NetworkRun;
 use crate::state::settlement::Settlement;
-use crate::state::slot::OpenSlot;
+use crate::state::slot::{OpenSlot, sending_lane};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -73,7 +73,8 @@ impl Engine {
             // A signer may have open transactions and no lane yet: its network does not answer, or it is no longer configured.
             for slot in run.slots() {
                 if run.lane(&slot.lane.signer).is_none() {
-                    self.lanes.start_lane(run, slot.lane.clone());
+                    let lane = sending_lane(&slot.lane, slot.sequence);
+                    self.lanes.start_lane(run, lane);
                 }
             }
             self.start_network(run);

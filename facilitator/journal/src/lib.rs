@@ -63,8 +63,9 @@ pub use lookups::{Filter, Page, Reference};
 pub use overlay::Stamp;
 pub use queries::WithPlan;
 pub use row::{
-    AttemptKind, AttemptRow, CostRow, Ground, GroundAt, HeldRow, JobRow, KeyRow, Outcome, PaidRow, Release,
-    SettlementRow, SlotRow, SpareCostRow, SpentRow, StepRow, StepState, WithheldRow,
+    AttemptKind, AttemptRow, CLIENT_SIGNED_FROM, CostRow, Ground, GroundAt, HeldRow, JobRow, KeyRow, Outcome,
+    PaidRow, Release, SettlementRow, SlotRow, SpareCostRow, SpentRow, StepRow, StepState, WithheldRow,
+    is_client_signed,
 };
 pub use stage::Stage;
 pub use table::{Fetched, RowKey, Rows, Storage, Table, Write};

@@ -9,7 +9,9 @@ use serde::de::DeserializeOwned;
 use super::keys::{
     expiry_key, id_key, lane_key, slot_key, spending_prefix, stage_prefix, step_prefix, store_key,
 };
-use super::row::{AttemptRow, HeldRow, KeyRow, SettlementRow, SlotRow, SpentRow, StoreValue};
+use super::row::{
+    AttemptRow, HeldRow, KeyRow, SettlementRow, SlotRow, SpentRow, StoreValue, is_client_signed,
+};
 use super::stage::Stage;
 use super::{JournalError, RowKey, Rows, Table};
 
@@ -157,6 +159,9 @@ pub(crate) fn closed_is_searched(
     signer: &str,
     sequence: u64,
 ) -> Result<bool, JournalError> {
+    if is_client_signed(sequence) {
+        return Ok(false);
+    }
     let next = lane_next(rows, network, signer)?.unwrap_or(0);
     Ok(sequence >= next.saturating_sub(CLOSED_SEARCHED))
 }

@@ -12,6 +12,16 @@ use sdk_plugin::{Amount, ProtocolVersion, StepIndex};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+/// The first number of a slot for a transaction that a client has signed and that is sent beside a signer's own ones. Such slots
+/// belong to the signer's lane, and have no order: they use none of its sequences, which never get this high.
+pub const CLIENT_SIGNED_FROM: u64 = 1 << 52;
+
+/// Whether a slot with this number is for a transaction that a client has signed.
+#[must_use]
+pub fn is_client_signed(sequence: u64) -> bool {
+    sequence >= CLIENT_SIGNED_FROM
+}
+
 /// One settlement of a claim: its terms, its progress, its outcome, and which caller got it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SettlementRow {

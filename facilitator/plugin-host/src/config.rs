@@ -152,11 +152,14 @@ fn child<'v>(value: &'v Value, name: &str) -> Option<&'v Value> {
     }
 }
 
-/// The part of a schema for a path, where plain `properties` and `items` lead to it.
+/// The part of a schema for a path, where plain `properties`, `items` and a schema of `additionalProperties` lead to it.
 fn part_of<'s>(schema: &'s Value, path: &[String]) -> Option<&'s Value> {
     path.iter().try_fold(schema, |part, name| {
         let property = part.get("properties").and_then(|properties| properties.get(name));
-        property.or_else(|| part.get("items"))
+        let others = part
+            .get("additionalProperties")
+            .filter(|others| others.is_object());
+        property.or_else(|| part.get("items")).or(others)
     })
 }
 

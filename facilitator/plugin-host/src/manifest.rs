@@ -237,19 +237,38 @@ fn check_schemes(schemes: &[SchemeRole]) -> Result<(), String> {
 
 /// Refuses a grant that can never allow anything: without this, the mistake would show only at the first payment.
 fn check_grant(grant: &Grant) -> Result<(), String> {
-    let Grant { target, operations } = grant;
+    let Grant {
+        target,
+        operations,
+        client_signed: _,
+        max_native_value,
+    } = grant;
+    if let Some(limit) = max_native_value {
+        match config_path(limit) {
+            Some(path) => check_path(limit, path)?,
+            None => {
+                return Err(format!(
+                    "the limit {limit:?}: write config: and the path under which the operator writes it, e.g. \
+                     \"config:limits.{{network}}.max_wei\""
+                ));
+            }
+        }
+    }
     if operations.is_empty() || operations.iter().any(String::is_empty) {
         return Err(format!("no operations on {target:?}: name at least one"));
     }
-    let Some(path) = config_path(target) else {
-        return if target.is_empty() {
-            Err("the target \"\": write an address, asset, or config: and a path".to_owned())
-        } else {
-            Ok(())
-        };
-    };
+    match config_path(target) {
+        Some(path) => check_path(target, path),
+        None if target.is_empty() => {
+            Err("the target \"\": write an address, asset, payer, or config: and a path".to_owned())
+        }
+        None => Ok(()),
+    }
+}
+
+fn check_path(written: &str, path: &str) -> Result<(), String> {
     let is_valid = |name: &str| {
-        name == "*"
+        matches!(name, "*" | "{network}")
             || (!name.is_empty()
                 && name
                     .bytes()
@@ -259,8 +278,8 @@ fn check_grant(grant: &Grant) -> Result<(), String> {
         return Ok(());
     }
     Err(format!(
-        "the target {target:?}: write config: and names of letters, digits, _ and - with dots between them, * for every \
-         element or value, e.g. \"config:deployments.*.escrow\""
+        "{written:?}: write config: and names of letters, digits, _ and - with dots between them, * for every \
+         element or value, {{network}} for the network's id, e.g. \"config:deployments.*.escrow\""
     ))
 }
 
@@ -287,6 +306,7 @@ mod tests {
         check_grant(&Grant {
             target: target.into(),
             operations: operations.iter().map(|name| (*name).to_owned()).collect(),
+            ..Grant::default()
         })
     }
 

@@ -5,6 +5,7 @@
 use schemes_evm::builder_code::OwnCodes;
 use schemes_evm::driver::{EvmDriver, FAMILY};
 use schemes_evm::exact::{self, Config, DEFAULT_MAX_GAS, ExactEvm};
+use schemes_evm::permit2::approval::LimitsByNetwork;
 use schemes_evm::upto::{self, UptoEvm};
 use sdk_plugin::abi::PluginRoles;
 use sdk_plugin::{Fault, Manifest, Value, config, export_plugin};
@@ -20,6 +21,7 @@ export_plugin!(MANIFEST, create);
 struct Settings {
     max_gas: u64,
     builder_code: OwnCodes,
+    approvals: LimitsByNetwork,
 }
 
 impl Default for Settings {
@@ -27,6 +29,7 @@ impl Default for Settings {
         Self {
             max_gas: DEFAULT_MAX_GAS,
             builder_code: OwnCodes::default(),
+            approvals: LimitsByNetwork::new(),
         }
     }
 }
@@ -37,11 +40,17 @@ fn create(config: Value) -> Result<PluginRoles, Fault> {
         .builder_code
         .check()
         .map_err(|why| config::invalid_instance("switchyard.evm", &why))?;
+    for (network, limits) in &settings.approvals {
+        limits
+            .check(network)
+            .map_err(|why| config::invalid_instance("switchyard.evm", &why))?;
+    }
     let driver = EvmDriver::with_known_assets(Manifest::parse(MANIFEST)?.known_assets())
         .with_max_gas(settings.max_gas);
     let schemes = Config {
         max_gas: settings.max_gas,
         builder_code: settings.builder_code,
+        approvals: settings.approvals,
     };
     Ok(PluginRoles::default()
         .driver(FAMILY, driver)
@@ -53,7 +62,10 @@ fn create(config: Value) -> Result<PluginRoles, Fault> {
 mod tests {
     use std::collections::BTreeSet;
 
-    use schemes_evm::abi::{AGGREGATE3_SELECTOR, MULTICALL3, TRANSFER_BYTES_SELECTOR, TRANSFER_VRS_SELECTOR};
+    use schemes_evm::abi::{
+        AGGREGATE3_SELECTOR, APPROVE_SELECTOR, MULTICALL3, NATIVE_TRANSFER, TRANSFER_BYTES_SELECTOR,
+        TRANSFER_VRS_SELECTOR,
+    };
     use schemes_evm::driver::{RPC_READS, RPC_SENDS};
     use schemes_evm::options::Options;
     use schemes_evm::permit2::Proxy;
@@ -96,7 +108,7 @@ mod tests {
                     scheme,
                     family: FAMILY,
                     versions,
-                    services: &["rpc.v1", "sign.v1"],
+                    services: &["rpc.v1", "sign.v1", "store.v1"],
                 },
             );
         }
@@ -106,15 +118,31 @@ mod tests {
                 TRANSFER_VRS_SELECTOR.to_string(),
                 TRANSFER_BYTES_SELECTOR.to_string(),
             ],
+            ..Grant::default()
         };
         // The driver checks what is called through Multicall3.
         let with_deployment = Grant {
             target: text::lower(MULTICALL3),
             operations: vec![AGGREGATE3_SELECTOR.to_string()],
+            ..Grant::default()
         };
         let by_proxy = |proxy: Proxy| Grant {
             target: text::lower(proxy.address()),
             operations: proxy.selectors().map(hex).into(),
+            ..Grant::default()
+        };
+        // No signer of ours approves anything (T-42).
+        let approval = Grant {
+            target: "asset".into(),
+            operations: vec![APPROVE_SELECTOR.to_string()],
+            client_signed: true,
+            ..Grant::default()
+        };
+        let funding = Grant {
+            target: "payer".into(),
+            operations: vec![NATIVE_TRANSFER.into()],
+            max_native_value: Some("config:approvals.{network}.max_funding_wei".into()),
+            ..Grant::default()
         };
         let calls = |scheme: &str| {
             let schemes = manifest.schemes.iter();
@@ -126,9 +154,18 @@ mod tests {
         };
         assert_eq!(
             calls(exact::SCHEME),
-            [vec![by_authorization, with_deployment, by_proxy(Proxy::Exact)]]
+            [vec![
+                by_authorization,
+                with_deployment,
+                by_proxy(Proxy::Exact),
+                approval.clone(),
+                funding.clone()
+            ]]
         );
-        assert_eq!(calls(upto::SCHEME), [vec![by_proxy(Proxy::Upto)]]);
+        assert_eq!(
+            calls(upto::SCHEME),
+            [vec![by_proxy(Proxy::Upto), approval, funding]]
+        );
     }
 
     #[test]
@@ -231,7 +268,10 @@ mod tests {
         let declared = &schema["properties"];
         assert_eq!(declared["max_gas"]["default"], json!(DEFAULT_MAX_GAS));
         assert!(declared["builder_code"]["properties"]["service"].is_object());
-        assert_eq!(declared.as_object().map(serde_json::Map::len), Some(2));
+        assert_eq!(declared.as_object().map(serde_json::Map::len), Some(3));
+        for example in declared["approvals"]["examples"].as_array().into_iter().flatten() {
+            assert!(create(json!({ "approvals": example })).is_ok());
+        }
 
         assert!(create(Value::Null).is_ok());
         assert!(create(json!({})).is_ok());
@@ -243,6 +283,9 @@ mod tests {
             json!({"maxGas": 1}),
             json!({"builder_code": {"facilitator": "My Code"}}),
             json!({"builder_code": {"w": "code"}}),
+            json!({"approvals": {"eip155:1": {"max_funding_wei": "1"}}}),
+            json!({"approvals": {"eip155:1": {"max_funding_wei": "2", "max_funding_per_day_wei": "1"}}}),
+            json!({"approvals": {"eip155:1": {"max_funding_wei": "-1", "max_funding_per_day_wei": "1"}}}),
         ] {
             let fault = create(bad.clone()).expect_err("a bad configuration");
             assert!(fault.message.contains("switchyard.evm"), "{bad}: {fault}");

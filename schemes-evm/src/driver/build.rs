@@ -14,6 +14,8 @@ use sdk_plugin::{Amount, Cx, Fault, HexBytes};
 use super::fees::{Fees, Terms};
 use super::market::L1_FEE_UNIT_BYTES;
 use super::shared;
+use crate::abi::NATIVE_TRANSFER;
+use crate::client_signed::SignedByClient;
 use crate::options::Options;
 use crate::recovery;
 use crate::rpc::{self, EthCall, Executed};
@@ -26,6 +28,9 @@ pub(super) async fn steps(cx: &Cx, slot: &Slot, bid: &Bid, steps: &[Step]) -> Re
         [step] => step,
         several => return shared::steps(cx, slot, bid, several).await,
     };
+    if step.lane == LaneChoice::Foreign {
+        return client_signed(slot, &step.call);
+    }
     check_lane(step, slot)?;
     let wanted = Wanted::of_call(cx, &step.call)?;
     if slot.is_simulated()
@@ -45,7 +50,41 @@ pub(super) fn check_lane(step: &Step, slot: &Slot) -> Result<(), Fault> {
             "the step wants signer {address}, the slot is one of {}",
             slot.lane.signer
         ))),
-        LaneChoice::Foreign => Err(Fault::denied("EVM transactions are never signed by the client")),
+        LaneChoice::Foreign => Err(Fault::denied(
+            "a transaction that the client has signed carries one step, and no signer of ours sends it",
+        )),
+    }
+}
+
+/// A client's own transaction, which goes as it is: nothing is signed, and it costs the lane's signer nothing. What it may do to
+/// the client's account is the client's own will; the scheme decides whether it is worth sending.
+fn client_signed(slot: &Slot, call: &Call) -> Result<Built, Fault> {
+    let denied =
+        |why: &str| Fault::denied(format!("the client's transaction is not what it declares: {why}"));
+    if slot.lane.ordered {
+        return Err(denied("the slot is one of our signer's own transactions"));
+    }
+    let signed = SignedByClient::read(call.data.as_ref()).ok_or_else(|| denied("it does not decode"))?;
+    if text::chain_id(&slot.lane.network) != signed.chain_id {
+        return Err(denied("it is for another chain"));
+    }
+    if signed.to.map(text::lower).as_deref() != Some(call.target.as_str()) {
+        return Err(denied("it calls another target"));
+    }
+    let selector = signed.input.first_chunk::<4>().map(hex::encode);
+    if selector.map(|selector| format!("0x{selector}")) != Some(call.operation.clone()) {
+        return Err(denied("it makes another call"));
+    }
+    if signed.value.is_zero() && call.native_value.is_zero() {
+        Ok(Built {
+            tx_id: signed.hash.to_string(),
+            bytes: call.data.clone(),
+            max_cost: Amount::ZERO,
+            left_out: Vec::new(),
+            would_fail: None,
+        })
+    } else {
+        Err(denied("it moves native currency"))
     }
 }
 
@@ -94,13 +133,21 @@ impl Wanted {
         if call.target != text::lower(to) {
             return Err(denied("the target is not spelled in lower case"));
         }
-        let selector = call
-            .data
-            .as_ref()
-            .first_chunk::<4>()
-            .ok_or_else(|| denied("the calldata is shorter than a selector"))?;
-        if call.operation != format!("0x{}", hex::encode(selector)) {
-            return Err(denied("the operation is not the calldata's first four bytes"));
+        if call.operation == NATIVE_TRANSFER {
+            if !call.data.as_ref().is_empty() || call.native_value.is_zero() {
+                return Err(denied(
+                    "a transfer of native currency has no calldata and moves something",
+                ));
+            }
+        } else {
+            let selector = call
+                .data
+                .as_ref()
+                .first_chunk::<4>()
+                .ok_or_else(|| denied("the calldata is shorter than a selector"))?;
+            if call.operation != format!("0x{}", hex::encode(selector)) {
+                return Err(denied("the operation is not the calldata's first four bytes"));
+            }
         }
         let gas_limit = call
             .compute_limit

@@ -38,6 +38,7 @@ use sdk_plugin::{Cx, Fault, PaymentRequest, SchemeHandler, async_trait};
 use serde_json::json;
 
 use crate::builder_code::OwnCodes;
+use crate::permit2::approval::LimitsByNetwork;
 use crate::permit2::payment::authorization;
 use crate::permit2::plan::Sending;
 use crate::permit2::probe::Probes;
@@ -59,6 +60,8 @@ pub struct Config {
     pub max_gas: u64,
     /// The operator's own codes for the extension `builder-code`.
     pub builder_code: OwnCodes,
+    /// What may be spent on approvals of payers, by network. Without an entry they are not sent.
+    pub approvals: LimitsByNetwork,
 }
 
 impl Default for Config {
@@ -66,11 +69,19 @@ impl Default for Config {
         Self {
             max_gas: DEFAULT_MAX_GAS,
             builder_code: OwnCodes::default(),
+            approvals: LimitsByNetwork::new(),
         }
     }
 }
 
 impl Config {
+    /// The extension's key where approvals are sent.
+    pub(crate) fn approval_key(&self, network: &str) -> Option<&'static str> {
+        self.approvals
+            .contains_key(network)
+            .then_some(permit2::approval::EXTENSION)
+    }
+
     pub(crate) fn attempt(&self, request: &PaymentRequest, wanted: Wanted) -> Attempt {
         Attempt::new(request, wanted, self.max_gas, &self.builder_code)
     }
@@ -112,7 +123,8 @@ impl ExactEvm {
             Err(refusal) => return Ok(Checked::Refused(refusal)),
         };
         step::same_network(cx, request)?;
-        permit2::check(cx, &self.checks, payment, self.config.attempt(request, wanted)).await
+        let attempt = self.config.attempt(request, wanted);
+        permit2::check(cx, &self.checks, payment, attempt, &self.config.approvals).await
     }
 }
 
@@ -138,6 +150,7 @@ impl SchemeHandler for ExactEvm {
             kinds: VERSIONS.map(kind).into(),
             extensions: [
                 has_permit2.then_some(permit2::EXTENSION),
+                self.config.approval_key(&network.id).filter(|_| has_permit2),
                 self.config.builder_code.key(),
             ]
             .into_iter()
@@ -195,7 +208,7 @@ impl SchemeHandler for ExactEvm {
                         lane: LaneChoice::Any,
                         holds: Vec::new(),
                     };
-                    permit2::plan(&good, good.payment.permit.amount, sending, cx.network())?
+                    permit2::plan(&good, good.payment.permit.amount, sending, cx)?
                 }
                 Checked::Refused(refusal) => Planned::Refused(refusal),
             });
@@ -208,7 +221,7 @@ impl SchemeHandler for ExactEvm {
 
     async fn judge(&self, cx: &Cx, plan: &Plan, evidence: &Evidence) -> Result<Judgement, Fault> {
         let step = step::of_evidence(plan, evidence)?;
-        if permit2::Memo::is_of(&step.memo) {
+        if permit2::is_step(&step.memo) {
             return permit2::judge(cx, &self.checks, plan, step, evidence);
         }
         let judgement = judge::judge(plan, step, evidence, cx.now_s())?;

@@ -11,7 +11,7 @@ use serde_json::{Map, json};
 
 use super::payment::Payment;
 use super::permit::{MEMBER, payer_as_sent};
-use super::{Proxy, reason, sponsoring};
+use super::{Proxy, approval, reason, sponsoring};
 use crate::{members, text};
 
 /// Key, terms and digest; or, where no key can be formed, the refusal that the checks of verify would return first.
@@ -34,7 +34,11 @@ fn identified(request: &PaymentRequest) -> Option<Identified> {
     Some(Identified {
         payer: payer_as_sent(&request.payload),
         claim_key: format!("permit2/{owner}/{nonce}"),
-        conflict_keys: Vec::new(),
+        // A payer's approvals use up its next nonce, and one of them serves all of its later payments.
+        conflict_keys: approval::canonical(&request.extensions)
+            .map(|_| format!("approval/{owner}"))
+            .into_iter()
+            .collect(),
         fingerprint: fingerprint(request),
         payload_digest: payload_digest(request, signed, &owner, &nonce),
         replay_reason: reason::INVALID_NONCE.into(),
@@ -65,19 +69,21 @@ fn payload_digest(request: &PaymentRequest, signed: &Map<String, Value>, owner: 
     let empty = Map::new();
     let object = |name: &str| signed.get(name).and_then(Value::as_object).unwrap_or(&empty);
     let (permitted, witness) = (object("permitted"), object("witness"));
-    let canonical = json!([
-        request.requirements.network,
-        owner,
+    let mut canonical = vec![
+        json!(request.requirements.network),
+        json!(owner),
         members::comparable_address(permitted, "token"),
         members::comparable_number(permitted, "amount"),
         members::comparable_address(signed, "spender"),
-        nonce,
+        json!(nonce),
         members::comparable_number(signed, "deadline"),
         members::comparable_address(witness, "to"),
         members::comparable_address(witness, "facilitator"),
         members::comparable_number(witness, "validAfter"),
         members::comparable_signature(&request.payload, "signature"),
         sponsoring::canonical(&request.extensions),
-    ]);
-    keccak256(canonical.to_string()).to_string()
+    ];
+    // Absent in most payloads, whose digests do not change with it.
+    canonical.extend(approval::canonical(&request.extensions));
+    keccak256(Value::from(canonical).to_string()).to_string()
 }

@@ -17,7 +17,7 @@ use serde_json::json;
 
 use super::abi::{ExactProxy, UptoProxy};
 use super::plan::Memo;
-use super::{Proxy, nonce, reason, revert};
+use super::{Proxy, approval, nonce, reason, revert};
 use crate::abi::TRANSFER_TOPIC;
 use crate::transfer::{Checks, out_of_gas};
 use crate::{step, text};
@@ -33,6 +33,9 @@ pub(crate) fn judge(
     step: &Step,
     evidence: &Evidence,
 ) -> Result<Judgement, Fault> {
+    if let Some(memo) = approval::Memo::read(&step.memo) {
+        return Ok(approval::judge(plan, memo, evidence));
+    }
     let memo = Memo::read(&step.memo)?;
     if out_of_gas::is_possible_in(evidence) {
         checks.ran_out_of_gas(cx, memo.asset);

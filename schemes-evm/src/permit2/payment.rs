@@ -7,6 +7,7 @@ use sdk_plugin::cx::NetworkView;
 use sdk_plugin::scheme::Refusal;
 use serde_json::Map;
 
+use super::approval::Approval;
 use super::permit::{MEMBER, Permit, Witness, payer_as_sent};
 use super::sponsoring::{Objection, Sponsoring};
 use super::{Proxy, reason};
@@ -31,6 +32,8 @@ pub(crate) struct Payment {
     /// `None`: an ERC-6492 wrapper that can't be opened, which is an invalid signature.
     pub(crate) signature: Option<Unwrapped>,
     pub(crate) sponsoring: Option<Result<Sponsoring, Objection>>,
+    /// Not read beside [`Self::sponsoring`], which needs one transaction less.
+    pub(crate) approval: Option<Result<Approval, Objection>>,
 }
 
 /// The payload's permit, if it has one. `null` counts as absent.
@@ -86,6 +89,11 @@ impl Payment {
             })
         };
         let digest = permit.digest(proxy, &witness, chain_id);
+        let sponsoring = Sponsoring::read(&request.extensions);
+        let approval = match &sponsoring {
+            Some(_) => None,
+            None => Approval::read(&request.extensions),
+        };
         Ok(Self {
             proxy,
             chain_id,
@@ -96,7 +104,8 @@ impl Payment {
             permit,
             witness,
             digest,
-            sponsoring: Sponsoring::read(&request.extensions),
+            sponsoring,
+            approval,
             payer,
         })
     }
@@ -143,6 +152,15 @@ impl Payment {
     pub(crate) fn refused_sponsoring(&self, now_s: u64) -> Option<Refusal> {
         let (reason, message) = match self.sponsoring.as_ref()? {
             Ok(sponsoring) => sponsoring.refused(&self.permit, now_s)?,
+            Err(objection) => *objection,
+        };
+        Some(self.refuse(reason, message))
+    }
+
+    /// The checks of the payer's own approval that need no chain, which come after the signature in order.
+    pub(crate) fn refused_approval(&self) -> Option<Refusal> {
+        let (reason, message) = match self.approval.as_ref()? {
+            Ok(approval) => approval.refused(&self.permit)?,
             Err(objection) => *objection,
         };
         Some(self.refuse(reason, message))

@@ -5,12 +5,12 @@ use sdk_plugin::cx::NetworkView;
 use sdk_plugin::scheme::{
     EvidenceWanted, Gate, Hold, LaneChoice, LogFilter, OnFail, Plan, Planned, Reserve, Step, Valid, Verdict,
 };
-use sdk_plugin::{Amount, Fault, HexBytes, Value};
+use sdk_plugin::{Amount, Cx, Fault, HexBytes, Value};
 use serde::{Deserialize, Serialize};
 
 use super::payment::Payment;
 use super::transfer::Good;
-use super::{Proxy, nonce, reason};
+use super::{Proxy, approval, nonce, reason};
 use crate::abi::TRANSFER_TOPIC;
 use crate::step::Checked;
 use crate::transfer::Funds;
@@ -38,12 +38,15 @@ pub(crate) struct Sending {
     pub(crate) holds: Vec<Hold>,
 }
 
-impl Memo {
-    /// Whether a step's memo is one of a payment by Permit2.
-    pub(crate) fn is_of(memo: &Value) -> bool {
-        memo.get("method").and_then(Value::as_str) == Some("permit2")
-    }
+/// Whether a step's memo is one of a payment by Permit2, or of what comes before it.
+pub(crate) fn is_step(memo: &Value) -> bool {
+    matches!(
+        memo.get("method").and_then(Value::as_str),
+        Some("permit2" | "approval")
+    )
+}
 
+impl Memo {
     /// # Errors
     /// It is not.
     pub(crate) fn read(memo: &Value) -> Result<Self, Fault> {
@@ -56,13 +59,8 @@ impl Memo {
 ///
 /// # Errors
 /// The payer's funds are missing, or the network's options can't be read, a defect.
-pub(crate) fn plan(
-    good: &Good,
-    amount: U256,
-    sending: Sending,
-    network: &NetworkView,
-) -> Result<Planned, Fault> {
-    let payment = &good.payment;
+pub(crate) fn plan(good: &Good, amount: U256, sending: Sending, cx: &Cx) -> Result<Planned, Fault> {
+    let (payment, network) = (&good.payment, cx.network());
     let funds = good
         .funds
         .ok_or_else(|| Fault::internal("a plan was made without the payer's funds"))?;
@@ -77,10 +75,26 @@ pub(crate) fn plan(
         deadline: Amount(permit.deadline),
     };
     let data = [payment.calldata(&good.signature, amount), good.suffix.clone()].concat();
-    let step = Step {
+    let (mut steps, writes) = match &good.sponsored {
+        Some(sponsored) => (
+            approval::before(sponsored, payment, &sending.lane, network, cx.now_s())?,
+            sponsored
+                .funding
+                .iter()
+                .flat_map(|(_, rows)| rows.clone())
+                .collect(),
+        ),
+        None => (Vec::new(), Vec::new()),
+    };
+    let gate = if steps.is_empty() {
+        Gate::None
+    } else {
+        Gate::Confirmed
+    };
+    steps.push(Step {
         call: step::call(payment.proxy.address(), data, funds.gas_limit)?,
         lane: sending.lane,
-        gate: Gate::None,
+        gate,
         on_fail: OnFail::Stop,
         batchable: may_share(good, network)?,
         // No log has the nonce: two equal payments of one payer in one transaction are indistinguishable.
@@ -90,13 +104,13 @@ pub(crate) fn plan(
         evidence: evidence(&memo),
         pays: true,
         memo: serde_json::to_value(&memo).map_err(|error| Fault::internal(format!("memo: {error}")))?,
-    };
+    });
     Ok(Planned::Plan(Plan {
         payer: payment.payer.clone(),
-        steps: vec![step],
+        steps,
         reserves: vec![reserve(payment, amount, funds)],
         holds: sending.holds,
-        writes: Vec::new(),
+        writes,
         jobs: Vec::new(),
     }))
 }
@@ -104,7 +118,10 @@ pub(crate) fn plan(
 /// Whether the call may share a transaction: nothing that the payer wrote runs in it, and the proxy of `exact` takes any caller.
 fn may_share(good: &Good, network: &NetworkView) -> Result<bool, Fault> {
     let payment = &good.payment;
-    let is_plain = payment.proxy == Proxy::Exact && good.by_account && payment.sponsoring.is_none();
+    let is_plain = payment.proxy == Proxy::Exact
+        && good.by_account
+        && payment.sponsoring.is_none()
+        && good.sponsored.is_none();
     Ok(is_plain && step::is_batchable(payment.asset, network)?)
 }
 

@@ -1,4 +1,4 @@
-//! Reason strings of payments through Permit2 (exact-evm.md sections 7 to 9, upto-and-batch.md A1 to A3). Clients compare
+//! Reason strings of payments through Permit2 (exact-evm.md sections 7 to 10, upto-and-batch.md A1 to A3). Clients compare
 //! them byte for byte.
 
 pub const SPENDER: &str = "invalid_permit2_spender";
@@ -26,6 +26,22 @@ pub const SPONSORING_FROM: &str = "eip2612_from_mismatch";
 pub const SPONSORING_ASSET: &str = "eip2612_asset_mismatch";
 pub const SPONSORING_SPENDER: &str = "eip2612_spender_not_permit2";
 pub const SPONSORING_DEADLINE: &str = "eip2612_deadline_expired";
+
+pub const APPROVAL_FORMAT: &str = "invalid_erc20_approval_extension_format";
+pub const APPROVAL_FROM: &str = "erc20_approval_from_mismatch";
+pub const APPROVAL_ASSET: &str = "erc20_approval_asset_mismatch";
+pub const APPROVAL_SPENDER: &str = "erc20_approval_spender_not_permit2";
+pub const APPROVAL_PARSE: &str = "erc20_approval_tx_parse_failed";
+pub const APPROVAL_TARGET: &str = "erc20_approval_tx_wrong_target";
+pub const APPROVAL_SELECTOR: &str = "erc20_approval_tx_wrong_selector";
+pub const APPROVAL_CALLDATA: &str = "erc20_approval_tx_invalid_calldata";
+pub const APPROVAL_WRONG_SPENDER: &str = "erc20_approval_tx_wrong_spender";
+pub const APPROVAL_SIGNATURE: &str = "erc20_approval_tx_invalid_signature";
+pub const APPROVAL_SIGNER: &str = "erc20_approval_tx_signer_mismatch";
+/// The limits of this facilitator, and what would fail now.
+pub const APPROVAL_FAILED: &str = "erc20_approval_tx_failed";
+/// It was sent, and has not had its effect.
+pub const APPROVAL_BROADCAST_FAILED: &str = "erc20_approval_broadcast_failed";
 
 /// The payload is not one of Permit2.
 pub const UNSUPPORTED_PAYLOAD: &str = "unsupported_payload_type";

@@ -140,13 +140,13 @@ pub(crate) fn canonical(extensions: &Map<String, Value>) -> Value {
 }
 
 /// Decimal digits only.
-fn decimal(text: &str) -> Option<U256> {
+pub(super) fn decimal(text: &str) -> Option<U256> {
     let is_plain = !text.is_empty() && text.bytes().all(|digit| digit.is_ascii_digit());
     is_plain.then(|| U256::from_str_radix(text, 10).ok()).flatten()
 }
 
 /// Numbers with points between them.
-fn is_version(text: &str) -> bool {
+pub(super) fn is_version(text: &str) -> bool {
     text.split('.')
         .all(|part| !part.is_empty() && part.bytes().all(|digit| digit.is_ascii_digit()))
 }

@@ -10,6 +10,7 @@ use super::abi::{
     AnyProxy, ExactProxy, FacilitatorBinding, PayeeBinding, Permission, TokenPermissions, TokenPermit,
     UptoProxy,
 };
+use super::approval::{self, LimitsByNetwork, Sponsored};
 use super::payment::Payment;
 use super::{Proxy, nonce, reason};
 use crate::abi::AuthorizedToken::{allowanceCall, balanceOfCall};
@@ -43,6 +44,8 @@ pub(crate) struct Good {
     pub(crate) by_account: bool,
     /// Present when a plan was wanted.
     pub(crate) funds: Option<Funds>,
+    /// The payer has no allowance yet, and this gives it one.
+    pub(crate) sponsored: Option<Sponsored>,
 }
 
 /// Every check of a decoded payment, in order.
@@ -54,6 +57,7 @@ pub(crate) async fn check(
     checks: &Checks,
     payment: Payment,
     attempt: Attempt,
+    approvals: &LimitsByNetwork,
 ) -> Result<Checked<Good>, Fault> {
     if let Some(refusal) = payment.refused_terms(cx.network(), cx.now_s()) {
         return Ok(Checked::Refused(refusal));
@@ -67,6 +71,7 @@ pub(crate) async fn check(
         // The proxy checks its caller.
         Proxy::Upto => payment.witness.facilitator.unwrap_or_default(),
     };
+    let limits = approvals.get(&cx.network().id);
     let account_signed = checks.signed_by(payment.permit.from, &payment.digest, &inner);
     // Permit2 takes 27 and 28 for v, so 0 and 1 of an account's key are written like that; what a wallet reads stays as it is.
     let signature = if account_signed {
@@ -81,18 +86,35 @@ pub(crate) async fn check(
         account_signed,
         wrapper: deployment.map_or(Wrapper::None, |_| Wrapper::Forbidden(NO_DEPLOYMENT.into())),
         sender,
-        refused_later: payment.refused_sponsoring(cx.now_s()),
+        refused_later: payment
+            .refused_sponsoring(cx.now_s())
+            .or_else(|| payment.refused_approval().filter(|_| limits.is_some())),
     };
-    Ok(match checks.check(cx, candidate, &attempt).await? {
-        Ok(passed) => Checked::Good(Box::new(Good {
-            payment,
-            signature,
-            suffix: attempt.suffix,
-            by_account: passed.by_account,
-            funds: passed.funds,
-        })),
-        Err(refusal) => Checked::Refused(refusal),
-    })
+    let (by_account, funds, sponsored) = match checks.check(cx, candidate, &attempt).await? {
+        Ok(passed) => (passed.by_account, passed.funds, None),
+        Err(refusal) => {
+            let (true, Some(limits), Some(Ok(approval))) = (
+                refusal.reason == reason::ALLOWANCE_REQUIRED,
+                limits,
+                &payment.approval,
+            ) else {
+                return Ok(Checked::Refused(refusal));
+            };
+            let tried = (attempt.wanted, attempt.max_gas);
+            match approval::check(cx, limits, &payment, approval, tried).await? {
+                Ok((sponsored, funds)) => (account_signed, funds, Some(sponsored)),
+                Err(refusal) => return Ok(Checked::Refused(refusal)),
+            }
+        }
+    };
+    Ok(Checked::Good(Box::new(Good {
+        payment,
+        signature,
+        suffix: attempt.suffix,
+        by_account,
+        funds,
+        sponsored,
+    })))
 }
 
 const NO_DEPLOYMENT: &str = "the payer's wallet is not deployed, and a payment by Permit2 does not deploy it: deploy it before the payment";

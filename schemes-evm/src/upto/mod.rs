@@ -69,7 +69,7 @@ impl UptoEvm {
             payment.amount = payment.permit.amount;
         }
         let attempt = self.config.attempt(request, wanted);
-        permit2::check(cx, &self.checks, payment, attempt).await
+        permit2::check(cx, &self.checks, payment, attempt, &self.config.approvals).await
     }
 }
 
@@ -99,11 +99,15 @@ impl SchemeHandler for UptoEvm {
         };
         Ok(Supported {
             kinds: VERSIONS.map(kind).into(),
-            extensions: [Some(permit2::EXTENSION), self.config.builder_code.key()]
-                .into_iter()
-                .flatten()
-                .map(str::to_owned)
-                .collect(),
+            extensions: [
+                Some(permit2::EXTENSION),
+                self.config.approval_key(&network.id),
+                self.config.builder_code.key(),
+            ]
+            .into_iter()
+            .flatten()
+            .map(str::to_owned)
+            .collect(),
             // Retained signers serve what is bound to them: nothing new shall name them.
             signers: network.lanes.iter().map(|lane| lane.signer.clone()).collect(),
         })
@@ -176,7 +180,7 @@ fn settled(cx: &Cx, good: &Good, actual: U256) -> Result<Planned, Fault> {
         }],
         lane: LaneChoice::Signer { address: signer },
     };
-    permit2::plan(good, actual, sending, cx.network())
+    permit2::plan(good, actual, sending, cx)
 }
 
 /// The signer that new permits name. Several take turns.

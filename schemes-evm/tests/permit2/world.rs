@@ -5,8 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use alloy_primitives::{Address, B256, U256, address, b256, keccak256};
 use alloy_sol_types::SolValue;
 use k256::ecdsa::SigningKey;
-use schemes_evm::abi::{MULTICALL3, Multicall, PERMIT2};
-use schemes_evm::exact::ExactEvm;
+use schemes_evm::abi::{GAS_PRICE_ORACLE, MULTICALL3, Multicall, PERMIT2};
+use schemes_evm::exact::{Config, ExactEvm};
+use schemes_evm::permit2::approval::Limits;
 use schemes_evm::permit2::{EXTENSION, Proxy};
 use schemes_evm::upto::UptoEvm;
 use sdk_plugin::chain::Lane;
@@ -45,6 +46,20 @@ pub struct Chain {
     /// What the multicall of the diagnosis answers.
     pub diagnosis: RpcResult,
     pub head: u64,
+    /// Of the payer: after what has landed, and after all that a node knows of.
+    pub next_nonce: u64,
+    pub pending_nonce: u64,
+    /// The payer's native currency, in wei.
+    pub native: u64,
+    /// In wei; `None`: the chain has none.
+    pub base_fee: Option<u64>,
+    /// What becomes of the payer's own `approve` and `transfer`.
+    pub approves: RpcResult,
+    pub transfers: RpcResult,
+    /// A word of the payer's nonces at Permit2.
+    pub nonces: RpcResult,
+    /// The fee for a transaction's bytes, of the oracle.
+    pub data_fee: RpcResult,
 }
 
 impl Default for Chain {
@@ -60,6 +75,14 @@ impl Default for Chain {
             balance: word_result(50_000),
             diagnosis: Findings::default().answer(),
             head: 100,
+            next_nonce: 7,
+            pending_nonce: 7,
+            native: 0,
+            base_fee: Some(500_000_000),
+            approves: word_result(1),
+            transfers: word_result(1),
+            nonces: word_result(0),
+            data_fee: hex_result(&[]),
         }
     }
 }
@@ -180,6 +203,9 @@ impl World {
             "eth_blockNumber",
             "eth_gasPrice",
             "eth_getBlockByNumber",
+            "eth_chainId",
+            "eth_getBalance",
+            "eth_getTransactionCount",
         ] {
             let chain = chain.clone();
             host.answer_rpc(method, move |params| {
@@ -188,16 +214,24 @@ impl World {
         }
         Self {
             host,
-            scheme: match proxy {
-                Proxy::Exact => Box::new(ExactEvm::default()),
-                Proxy::Upto => Box::new(UptoEvm::default()),
-            },
+            scheme: scheme(proxy, Config::default()),
             assets: Some(vec![ASSET.into()]),
             lanes: vec![lane(FACILITATOR)],
             retained: vec![lane(RETAINED)],
             proxy,
             chain,
         }
+    }
+
+    /// The same chain, where the operator spends this on approvals.
+    pub fn sponsoring(mut self, limits: Limits) -> Self {
+        let approvals = [(NETWORK.to_owned(), limits)].into();
+        let config = Config {
+            approvals,
+            ..Config::default()
+        };
+        self.scheme = scheme(self.proxy, config);
+        self
     }
 
     /// The same chain, with the operator's allow-list of assets.
@@ -257,8 +291,8 @@ impl World {
     pub fn plan(&self, request: &PaymentRequest) -> Result<Plan, Refusal> {
         match self.try_plan(request).expect("no fault") {
             Planned::Plan(plan) => {
-                for step in &plan.steps {
-                    let guard = step.evidence.guard.as_ref().expect("every step has a guard");
+                for step in plan.steps.iter().filter(|step| step.pays) {
+                    let guard = step.evidence.guard.as_ref().expect("it has a guard");
                     assert_eq!(guard.check(), Ok(()));
                 }
                 Ok(plan)
@@ -299,6 +333,13 @@ impl World {
     }
 }
 
+fn scheme(proxy: Proxy, config: Config) -> Box<dyn SchemeHandler> {
+    match proxy {
+        Proxy::Exact => Box::new(ExactEvm::new(config)),
+        Proxy::Upto => Box::new(UptoEvm::new(config)),
+    }
+}
+
 pub fn lane(signer: &str) -> Lane {
     Lane {
         network: NETWORK.into(),
@@ -322,7 +363,23 @@ fn answer(chain: &Chain, proxy: Proxy, method: &str, params: &Value) -> RpcResul
         "eth_getBlockByNumber" => RpcResult::Ok(json!({
             "number": format!("{:#x}", chain.head),
             "timestamp": format!("{NOW_S:#x}"),
+            "baseFeePerGas": chain.base_fee.map(|wei| format!("{wei:#x}")),
         })),
+        "eth_chainId" => RpcResult::Ok(json!("0x14a34")),
+        "eth_getBalance" if params[0] == json!(PAYER.to_lowercase()) => {
+            RpcResult::Ok(json!(format!("{:#x}", chain.native)))
+        }
+        "eth_getTransactionCount" if params[0] == json!(PAYER.to_lowercase()) => {
+            let count = match params[1].as_str() {
+                Some("pending") => chain.pending_nonce,
+                _ => chain.next_nonce,
+            };
+            RpcResult::Ok(json!(format!("{count:#x}")))
+        }
+        "eth_call" if to == ASSET && data.starts_with("0x095ea7b3") => chain.approves.clone(),
+        "eth_call" if to == ASSET && data.starts_with("0xa9059cbb") => chain.transfers.clone(),
+        "eth_call" if to == lower(PERMIT2) => chain.nonces.clone(),
+        "eth_call" if to == lower(GAS_PRICE_ORACLE) => chain.data_fee.clone(),
         "eth_getCode" if params[0] == json!(ASSET) => chain.asset_code.clone(),
         "eth_getCode" if params[0] == json!(PAYER.to_lowercase()) => chain.payer_code.clone(),
         "eth_getCode" if params[0] == json!(lower(PERMIT2)) => chain.permit2_code.clone(),

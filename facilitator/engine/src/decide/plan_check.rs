@@ -37,28 +37,40 @@ pub fn check(plan: &Plan, kind: &Kind) -> Result<(), String> {
     let assets = kind.network.settings.assets.as_ref();
     for (index, step) in plan.steps.iter().enumerate() {
         let at = |what: String| format!("step {index}: {what}");
-        if !step.call.native_value.is_zero() {
-            return Err(at(format!(
-                "moves {} of native currency, and none is granted",
-                step.call.native_value
-            )));
-        }
         if let Some(guard) = &step.evidence.guard {
             guard.check().map_err(|what| at(what.to_owned()))?;
         }
-        let (target, operation) = (&step.call.target, &step.call.operation);
-        if !kind
+        let allowing = kind
             .grants
             .iter()
-            .any(|grant| grant.allows(target, operation, assets))
-        {
+            .filter(|grant| grant.allows(step, &plan.payer, assets));
+        let most = allowing
+            .map(|grant| grant.max_native_value)
+            .max()
+            .ok_or_else(|| {
+                at(format!(
+                    "calls {} on {}, which is not granted to plugin.{}",
+                    step.call.operation, step.call.target, kind.instance.name
+                ))
+            })?;
+        if step.call.native_value > most {
             return Err(at(format!(
-                "calls {} on {}, which is not granted to plugin.{}",
-                operation, target, kind.instance.name
+                "moves {} of native currency, and {most} is granted",
+                step.call.native_value
             )));
         }
         match &step.lane {
-            LaneChoice::Any | LaneChoice::Foreign => {}
+            LaneChoice::Any => {}
+            // It may land after its step has ended.
+            LaneChoice::Foreign if step.pays => {
+                return Err(at("pays by a transaction that the client has signed".to_owned()));
+            }
+            LaneChoice::Foreign if step.expires_at_s.is_none() => {
+                return Err(at(
+                    "a transaction that the client has signed has no end; set expires_at_s".to_owned(),
+                ));
+            }
+            LaneChoice::Foreign => {}
             LaneChoice::Signer { address } => {
                 if !is_signer(address) {
                     return Err(at(format!("wants signer {address}, which is not granted")));

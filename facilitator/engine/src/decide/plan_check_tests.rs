@@ -24,6 +24,8 @@ const PAY: &str = "0x11111111";
 const ESCROW: &str = "0x00000000000000000000000000000000000000ee";
 const HOLD: &str = "0x33333333";
 const DRAIN: &str = "0x22222222";
+const APPROVE: &str = "0x44444444";
+const FUND: &str = "transfer";
 
 /// Serves nothing: only its grants matter here.
 pub(crate) struct Silent;
@@ -116,10 +118,25 @@ pub(crate) fn kind() -> Kind {
     let grant = |target: &str, operation: &str| Grant {
         target: target.into(),
         operations: vec![operation.into()],
+        ..Grant::default()
     };
-    let config = json!({ "deployments": [{ "escrow": ESCROW.to_ascii_uppercase().replace("0X", "0x") }] });
-    let grants = [grant("asset", PAY), grant("config:deployments.*.escrow", HOLD)];
-    let grants = grants.iter().map(|grant| Granted::of(grant, &config)).collect();
+    let config = json!({ "funds": { "eip155:1": "70" }, "deployments": [{ "escrow": ESCROW.to_ascii_uppercase().replace("0X", "0x") }] });
+    let grants = [
+        grant("asset", PAY),
+        grant("config:deployments.*.escrow", HOLD),
+        Grant {
+            client_signed: true,
+            ..grant("asset", APPROVE)
+        },
+        Grant {
+            max_native_value: Some("config:funds.{network}".into()),
+            ..grant("payer", FUND)
+        },
+    ];
+    let grants = grants
+        .iter()
+        .map(|grant| Granted::of(grant, &config, "eip155:1"))
+        .collect();
     Kind {
         version: 2,
         scheme: "test".into(),

@@ -245,7 +245,7 @@ impl LaneTask {
     fn open_slot(&self, attempt: Journaled<AttemptRow>, covers: Vec<(Arc<Settlement>, StepIndex)>) {
         let slot = Arc::new(OpenSlot::new(
             vec![attempt.clone()],
-            self.lane.clone(),
+            attempt.lane.clone(),
             attempt.sequence,
             covers,
         ));

@@ -4,7 +4,7 @@
 use crate::lane::{LaneTask, RETRY_EVERY};
 use crate::state::lane::{LaneCommand, Work};
 use crate::state::settlement::Phase;
-use crate::state::slot::{OpenSlot, SlotKey};
+use crate::state::slot::{OpenSlot, SlotKey, sending_lane};
 use std::sync::Arc;
 
 use journal::{JournalError, open_slots_of};
@@ -161,7 +161,7 @@ impl LaneTask {
         let settlements = holders.into_iter().map(|holder| (holder.id, holder)).collect();
         let (network, signer) = (&self.lane.network, &self.lane.signer);
         for (row, attempts) in open_slots_of(&*self.lanes.runtime.journal, network, signer).await? {
-            if row.lane != self.lane {
+            if sending_lane(&row.lane, row.sequence) != self.lane {
                 continue;
             }
             let slot = known

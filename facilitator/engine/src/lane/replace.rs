@@ -102,7 +102,7 @@ impl LaneTask {
             state.newest().cloned()?
         };
         // If slots have no order, there is nothing to outbid: the same bytes are sent again.
-        if !self.lane.ordered || self.run.is_on_wrong_chain() {
+        if !slot.lane.ordered || self.run.is_on_wrong_chain() {
             return None;
         }
         Some((slot, newest))

@@ -6,12 +6,13 @@ use crate::state::network::NetworkRun;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sdk_plugin::Fault;
 use sdk_plugin::chain::{Attempt, Sent};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use base::backoff::Backoff;
-use journal::{AttemptRow, Event, Journaled};
+use journal::{AttemptRow, Event, Journaled, is_client_signed};
 
 /// Pause before the next bid, while nodes repeatedly report bids as too low.
 const BID_BACKOFF: Backoff = Backoff {
@@ -76,6 +77,9 @@ impl Lanes {
         if let Some(slot) = &slot {
             slot.lock().sends.end(Instant::now());
         }
+        if is_client_signed(attempt.sequence) {
+            return self.sent_for_client(attempt, answer);
+        }
         match answer {
             Ok(Sent::Accepted) => {
                 if let Some(slot) = slot {
@@ -121,5 +125,25 @@ impl Lanes {
             }
             Err(_) => {}
         }
+    }
+
+    /// What a node says of a client's transaction. It says nothing about the signer, and there is no other transaction that could
+    /// be sent instead: the same bytes are sent again until the step ends.
+    fn sent_for_client(&self, attempt: &Journaled<AttemptRow>, answer: Result<Sent, Fault>) {
+        let why = match answer {
+            Ok(Sent::Accepted) => {
+                self.runtime.journal.note(Event::Sent { attempt: attempt.id });
+                return;
+            }
+            Ok(Sent::SequenceUsed) => {
+                "its account has used the nonce: it has landed, or another one has".to_owned()
+            }
+            Ok(Sent::Underpriced) => "its price is too low now".to_owned(),
+            Ok(Sent::InsufficientFunds) => "its account can't pay for it".to_owned(),
+            Ok(Sent::Rejected { message } | Sent::Unknown { message }) => message,
+            Err(fault) => fault.message,
+        };
+        tracing::info!(network = %attempt.lane.network, tx = %attempt.tx_id,
+            "a client's transaction was not taken: {why}");
     }
 }

@@ -13,9 +13,12 @@ use crate::runtime::grants::NotTaken;
 use crate::state::lane::{LaneCommand, Work};
 use crate::state::settlement::{Phase, Settlement, refuse, refuse_commit};
 use base::backoff::Backoff;
-use journal::{AttemptKind, AttemptRow, CommitError, Event, NewAttempt, StepState, record_attempt};
+use journal::{
+    AttemptKind, AttemptRow, CLIENT_SIGNED_FROM, CommitError, Event, NewAttempt, StepState, record_attempt,
+};
 use sdk_plugin::StepIndex;
-use sdk_plugin::chain::Slot;
+use sdk_plugin::chain::{Lane, Slot};
+use sdk_plugin::scheme::{LaneChoice, Step};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,6 +29,23 @@ const STEP_BACKOFF: Backoff = Backoff {
 };
 /// The most new slots that a step may take after its first one. proof.md section 1: at most twice.
 const MOST_NEW_SLOTS: u32 = 2;
+
+/// The most transactions of clients that are on their way when another settlement begins with one. No one pays for them, so
+/// their number needs a limit.
+const MOST_CLIENT_SIGNED: usize = 64;
+
+/// How often a step after a client's transaction is tried again because its call would fail.
+const MOST_EARLY_TRIES: u32 = 3;
+
+/// Whether the step before this one is a client's own transaction. A call that needs its effect is simulated again before it is
+/// signed: what the plan read was without that.
+fn follows_client_signed(settlement: &Settlement, step: StepIndex) -> bool {
+    let plan = settlement.plan();
+    let before = plan
+        .zip(step.previous())
+        .and_then(|(plan, before)| before.of(&plan.steps));
+    before.is_some_and(|before| before.lane == LaneChoice::Foreign)
+}
 
 fn stop_of(why: NotBegun) -> Stop {
     match why {
@@ -124,6 +144,13 @@ impl LaneTask {
             Ok(()) => settlement.lock().tries.record_success(),
             // A pause stops first steps only.
             Err(Stop::Withdrawn | Stop::Taken | Stop::Paused) => {}
+            // The node that simulated it may not have the block yet that it needs.
+            Err(Stop::WouldFail)
+                if follows_client_signed(&settlement, step)
+                    && settlement.lock().tries.failed() < MOST_EARLY_TRIES =>
+            {
+                self.try_later(settlement, step);
+            }
             Err(Stop::WouldFail) => self.end(&settlement, step, Ends::WouldFail),
             Err(Stop::LostSlots) => self.end(&settlement, step, Ends::LostSlots),
             Err(Stop::Refused(refusal)) => {
@@ -193,19 +220,15 @@ impl LaneTask {
         {
             return Err(Stop::Unavailable("it expired while it waited for its turn"));
         }
-        let sequence = if self.lane.ordered {
-            self.next_sequence
-        } else {
-            self.lanes.runtime.journal.new_id()
-        };
+        let (lane, sequence) = self.place_of(&planned, is_first)?;
         let (lost, first_height) = match turn {
             Turn::First | Turn::FirstSimulated => (0, u64::MAX),
             Turn::Later => self.earlier_slots(settlement, step).await?,
         };
         let slot = Slot {
             lost,
-            simulate: turn == Turn::FirstSimulated,
-            ..Slot::new(self.lane.clone(), sequence)
+            simulate: turn == Turn::FirstSimulated || follows_client_signed(settlement, step),
+            ..Slot::new(lane, sequence)
         };
         let (bid, built) = self.quote_and_build(settlement, &slot, &planned, turn).await?;
         self.check_cost(std::slice::from_ref(&planned), &built)?;
@@ -253,7 +276,7 @@ impl LaneTask {
         if !is_first && !was_handed_over {
             self.run.budget.charge(prepared_at_ms, max_cost, &spender);
         }
-        if self.lane.ordered {
+        if attempt.lane.ordered {
             self.next_sequence = sequence.saturating_add(1);
         }
         self.in_slot(settlement, step, &attempt);
@@ -262,6 +285,29 @@ impl LaneTask {
         self.open_slot(attempt, vec![(Arc::clone(settlement), step)]);
         self.lanes.outcomes.advance(settlement);
         Ok(())
+    }
+
+    /// The lane and the number of the step's slot. A client's own transaction uses no sequence of the signer.
+    fn place_of(&self, step: &Step, is_first: bool) -> Result<(Lane, u64), Stop> {
+        let new_id = || self.lanes.runtime.journal.new_id();
+        match (&step.lane, self.lane.ordered) {
+            (LaneChoice::Foreign, true) => {
+                if is_first && self.run.client_signed(&self.lane.signer) >= MOST_CLIENT_SIGNED {
+                    return Err(Stop::Unavailable(
+                        "too many transactions of clients are on their way; try again",
+                    ));
+                }
+                let beside = Lane {
+                    ordered: false,
+                    ..self.lane.clone()
+                };
+                Ok((beside, CLIENT_SIGNED_FROM.saturating_add(new_id())))
+            }
+            (LaneChoice::Any | LaneChoice::Signer { .. }, true) => {
+                Ok((self.lane.clone(), self.next_sequence))
+            }
+            (_, false) => Ok((self.lane.clone(), new_id())),
+        }
     }
 
     /// How many slots the step has lost, and the head height when the settlement's first transaction was made.
@@ -314,7 +360,7 @@ impl LaneTask {
         state.row.handed_over = false;
         if let Some(row) = step.of_mut(&mut state.row.steps) {
             row.state = StepState::InSlot {
-                lane: self.lane.clone(),
+                lane: attempt.lane.clone(),
                 sequence: attempt.sequence,
             };
         }

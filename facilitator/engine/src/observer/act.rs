@@ -107,8 +107,8 @@ impl Observer {
         view: View,
         began: Instant,
     ) {
-        // A failure is a final answer. Where transactions have no order the driver has queried two nodes.
-        let may_end_badly = slot.lane.ordered
+        // A failure is a final answer. On a network whose transactions have no order the driver has queried two nodes.
+        let may_end_badly = (slot.lane.ordered || slot.is_client_signed())
             && run.network.settings.nodes >= 2
             && matches!(view.shown, Shown::Reverted { .. });
         let view = if may_end_badly || slot.wants_second_source() {

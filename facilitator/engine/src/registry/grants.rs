@@ -5,8 +5,9 @@
 
 use std::collections::BTreeSet;
 
-use sdk_plugin::Value;
 use sdk_plugin::manifest::{self, Grant};
+use sdk_plugin::scheme::{LaneChoice, Step};
+use sdk_plugin::{Amount, Value};
 
 use super::spelled;
 
@@ -15,6 +16,8 @@ use super::spelled;
 enum Targets {
     /// Every asset that is allowed on the network.
     Assets,
+    /// The payer of the plan.
+    Payer,
     /// These targets, as [`spelled`].
     These(BTreeSet<String>),
 }
@@ -24,38 +27,58 @@ enum Targets {
 pub struct Granted {
     targets: Targets,
     operations: BTreeSet<String>,
+    /// For transactions that clients have signed, and for no others.
+    client_signed: bool,
+    /// The most native currency that one call may move, atomic units.
+    pub(crate) max_native_value: Amount,
 }
 
 impl Granted {
-    /// A manifest's grant to an instance with this configuration.
+    /// A manifest's grant to an instance with this configuration, on a network with this CAIP-2 id.
     #[must_use]
-    pub fn of(grant: &Grant, config: &Value) -> Self {
+    pub fn of(grant: &Grant, config: &Value, network: &str) -> Self {
         let targets = match (grant.target.as_str(), manifest::config_path(&grant.target)) {
             (manifest::ANY_ASSET, _) => Targets::Assets,
-            (_, Some(path)) => Targets::These(texts_at(config, path)),
+            (manifest::PAYER, _) => Targets::Payer,
+            (_, Some(path)) => Targets::These(texts_at(config, path, network)),
             (target, None) => Targets::These(BTreeSet::from([target.to_owned()])),
         };
+        let limit = grant.max_native_value.as_deref().and_then(manifest::config_path);
+        let limits = limit.map(|path| texts_at(config, path, network));
         Self {
             targets,
             operations: grant.operations.iter().cloned().collect(),
+            client_signed: grant.client_signed,
+            max_native_value: limits
+                .and_then(|texts| texts.first()?.parse().ok())
+                .unwrap_or(Amount::ZERO),
         }
     }
 
-    /// Whether a plan may call `operation` on `target`. `assets`: those allowed on the network; `None`: any.
+    /// Whether a plan of `payer` may call `operation` on `target` as the step does. `assets`: those allowed on the network; `None`: any.
+    /// What the call may move is another question.
     #[must_use]
-    pub fn allows(&self, target: &str, operation: &str, assets: Option<&BTreeSet<String>>) -> bool {
+    pub fn allows(&self, step: &Step, payer: &str, assets: Option<&BTreeSet<String>>) -> bool {
+        let (target, operation) = (&step.call.target, &step.call.operation);
         let target_fits = match &self.targets {
             Targets::Assets => assets.is_none_or(|assets| assets.contains(target)),
+            Targets::Payer => *target == spelled(payer),
             Targets::These(targets) => targets.contains(target),
         };
-        target_fits && self.operations.contains(operation)
+        let is_client_signed = match step.lane {
+            LaneChoice::Foreign => true,
+            LaneChoice::Any | LaneChoice::Signer { .. } => false,
+        };
+        target_fits && self.operations.contains(operation) && self.client_signed == is_client_signed
     }
 }
 
-/// Every text at a path of a configuration; `*` stands for each element of a list or each value of a table.
-fn texts_at(config: &Value, path: &str) -> BTreeSet<String> {
+/// Every text at a path of a configuration; `*` stands for each element of a list or each value of a table, and `{network}` for
+/// the network's id.
+fn texts_at(config: &Value, path: &str, network: &str) -> BTreeSet<String> {
     let mut here = vec![config];
     for name in path.split('.') {
+        let name = if name == "{network}" { network } else { name };
         here = here
             .into_iter()
             .flat_map(|value| match (name, value) {
@@ -93,7 +116,7 @@ mod tests {
             ("nothing.*.here", &[]),
         ];
         for (path, expected) in cases {
-            let found = texts_at(&config, path);
+            let found = texts_at(&config, path, "eip155:1");
             assert!(
                 found.iter().map(String::as_str).eq(expected.iter().copied()),
                 "{path}: {found:?}"
@@ -106,19 +129,42 @@ mod tests {
         let grant = Grant {
             target: "config:operators.*".into(),
             operations: vec!["pay".into()],
+            ..Grant::default()
         };
-        let granted = Granted::of(
-            &grant,
-            &json!({ "operators": ["asset", "config:operators.*", "AbC"] }),
-        );
-        assert!(granted.allows("asset", "pay", None));
-        assert!(
-            granted.allows("AbC", "pay", None),
-            "names that are not hex mean what they say"
-        );
-        for target in ["abc", "0x12", "config:operators"] {
-            assert!(!granted.allows(target, "pay", None), "{target}");
+        let config = json!({ "operators": ["asset", "config:operators.*", "AbC", "payer"] });
+        let granted = Granted::of(&grant, &config, "eip155:1");
+        let allows = |target: &str, operation: &str| {
+            let plan = journal::testkit::plan(target, operation);
+            granted.allows(&plan.steps[0], "0xAbC", None)
+        };
+        assert!(allows("asset", "pay"));
+        assert!(allows("AbC", "pay"), "names that are not hex mean what they say");
+        for target in ["abc", "0x12", "0xabc", "config:operators"] {
+            assert!(!allows(target, "pay"), "{target}");
         }
-        assert!(!granted.allows("asset", "drain", None));
+        assert!(!allows("asset", "drain"));
+    }
+
+    #[test]
+    fn law6_native_currency_moves_up_to_what_the_operator_wrote_for_the_network() {
+        let grant = Grant {
+            target: "payer".into(),
+            operations: vec!["transfer".into()],
+            max_native_value: Some("config:funds.{network}.most".into()),
+            ..Grant::default()
+        };
+        let config = json!({ "funds": { "eip155:1": { "most": "70" }, "eip155:2": { "most": "much" } } });
+        for (network, most) in [("eip155:1", 70u64), ("eip155:2", 0), ("eip155:3", 0)] {
+            let granted = Granted::of(&grant, &config, network);
+            assert_eq!(granted.max_native_value, Amount::from(most), "{network}");
+        }
+        let granted = Granted::of(&grant, &config, "eip155:1");
+        let to = |target: &str| {
+            let plan = journal::testkit::plan(target, "transfer");
+            granted.allows(&plan.steps[0], "0xAB", None)
+        };
+        assert!(to("0xab"));
+        assert!(!to("0xAB"), "plans write hex in lower case");
+        assert!(!to("0xac"));
     }
 }

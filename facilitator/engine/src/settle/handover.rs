@@ -34,17 +34,28 @@ impl Settling {
         let Some(first) = plan.steps.first() else {
             return Place::Nowhere;
         };
-        if !self.runtime.ownership.is_shared() {
-            return Place::Here(first.lane.clone());
-        }
+        let is_shared = self.runtime.ownership.is_shared();
         let mut named: Option<&String> = None;
         for step in &plan.steps {
             if let LaneChoice::Signer { address } = &step.lane {
                 if named.is_some_and(|other| other != address) {
-                    return Place::SeveralSigners;
+                    return if is_shared {
+                        Place::SeveralSigners
+                    } else {
+                        Place::Here(first.lane.clone())
+                    };
                 }
                 named = Some(address);
             }
+        }
+        if !is_shared {
+            let choice = named.map_or_else(
+                || first.lane.clone(),
+                |address| LaneChoice::Signer {
+                    address: address.clone(),
+                },
+            );
+            return Place::Here(choice);
         }
         let network = &settlement.network;
         let ownership = &self.runtime.ownership;

@@ -11,11 +11,12 @@ use crate::state::settlement::Settlement;
 use crate::state::slot::{OpenSlot, SlotKey};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
-use std::ops::RangeInclusive;
+use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use journal::CLIENT_SIGNED_FROM;
 use sdk_plugin::Amount;
 use sdk_plugin::chain::Lane;
 use sdk_plugin::scheme::LaneChoice;
@@ -212,7 +213,13 @@ impl NetworkRun {
         self.slots.lock().values().cloned().collect()
     }
 
-    /// Slots of one signer that have not landed.
+    /// Open slots of transactions that clients have signed and that one signer's lane sends.
+    #[must_use]
+    pub fn client_signed(&self, signer: &str) -> usize {
+        self.slots.lock().range(of_clients(signer)).count()
+    }
+
+    /// Slots of one signer's own transactions that have not landed.
     #[must_use]
     pub fn in_flight(&self, signer: &str) -> usize {
         let slots = self.slots.lock();
@@ -279,7 +286,13 @@ impl NetworkRun {
     }
 }
 
-/// The keys of one signer's slots: a lane reads only these, so that other signers' slots do not slow it down.
-fn of_signer(signer: &str) -> RangeInclusive<SlotKey> {
-    (signer.to_owned(), 0)..=(signer.to_owned(), u64::MAX)
+/// The keys of the slots of one signer's own transactions: a lane reads only these, so that other signers' slots do not slow
+/// it down.
+fn of_signer(signer: &str) -> Range<SlotKey> {
+    (signer.to_owned(), 0)..(signer.to_owned(), CLIENT_SIGNED_FROM)
+}
+
+/// The keys of the slots of transactions that clients have signed and that one signer's lane sends.
+fn of_clients(signer: &str) -> RangeInclusive<SlotKey> {
+    (signer.to_owned(), CLIENT_SIGNED_FROM)..=(signer.to_owned(), u64::MAX)
 }

@@ -77,6 +77,12 @@ impl Tries {
         Some(before)
     }
 
+    /// How often in a row a step got no slot.
+    #[must_use]
+    pub fn failed(&self) -> u32 {
+        self.failed
+    }
+
     /// The pause before the scheduled try is over.
     pub fn begin(&mut self) {
         self.is_scheduled = false;

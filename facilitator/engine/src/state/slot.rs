@@ -26,7 +26,7 @@ use sdk_plugin::chain::{Anchor, Bid, BlockRef, Lane, Observation, Shown};
 use sdk_plugin::scheme::EvidenceWanted;
 use tokio::time::Instant;
 
-use journal::{AttemptKind, AttemptRow, Ground, Journaled, SlotRow, StepState};
+use journal::{AttemptKind, AttemptRow, Ground, Journaled, SlotRow, StepState, is_client_signed};
 
 /// When no second node has answered for this long, one node decides where two should, with an alarm.
 pub(crate) const ONE_NODE_DECIDES_AFTER: Duration = Duration::from_secs(600);
@@ -144,6 +144,12 @@ impl OpenSlot {
 
     pub fn lock(&self) -> MutexGuard<'_, SlotState> {
         self.state.lock()
+    }
+
+    /// Whether a client has signed its transaction, which is sent beside the signer's own ones.
+    #[must_use]
+    pub fn is_client_signed(&self) -> bool {
+        is_client_signed(self.sequence)
     }
 
     /// Whether it counts as in flight: one of its attempts may still land.
@@ -363,6 +369,14 @@ impl SlotState {
             .map(|attempt| attempt.since_height)
             .min()
             .unwrap_or(0)
+    }
+}
+
+/// The lane whose task sends the slot's transactions.
+pub(crate) fn sending_lane(slot: &Lane, sequence: u64) -> Lane {
+    Lane {
+        ordered: slot.ordered || is_client_signed(sequence),
+        ..slot.clone()
     }
 }
 

@@ -260,9 +260,36 @@ pub(super) fn expired(seen: &[Observation]) -> Option<String> {
     last
 }
 
+/// A client's transaction is in no block when its step ends. It may still land: it is not the payment, and the steps after it are
+/// not started, so nothing rests on that.
+fn given_up(input: &VerdictInput<'_>) -> Verdict {
+    let (Some(newest), Some(observation)) = (input.state.newest(), input.seen.last()) else {
+        return Verdict::Wait;
+    };
+    let why = "the client's transaction was in no block when its time was over".to_owned();
+    let decided = Decided {
+        attempt: newest.id,
+        at: GroundAt::Dead(why.clone()),
+        height: 0,
+        foreign: None,
+    };
+    let guards = vec![GuardState::Absent; input.slot.covers.len()];
+    judge(
+        observation.clone(),
+        Shown::Dead { why },
+        decided,
+        guards,
+        Vec::new(),
+    )
+}
+
 /// Nothing landed: whether anything must be done meanwhile.
 pub(super) fn waiting(input: &VerdictInput<'_>) -> Verdict {
     let (slot, state) = (input.slot, input.state);
+    let expired = slot.expires_at_s().is_some_and(|at| input.now_s >= at);
+    if slot.is_client_signed() && expired {
+        return given_up(input);
+    }
     if state.command_pending || state.last_poll.is_lapsed() {
         return Verdict::Wait;
     }
@@ -273,7 +300,6 @@ pub(super) fn waiting(input: &VerdictInput<'_>) -> Verdict {
     let now = Instant::now();
     let stuck_after = Duration::from_millis(input.settings.stuck_after_ms);
     let is_stuck = now.saturating_duration_since(state.bids.last) >= stuck_after;
-    let expired = slot.expires_at_s().is_some_and(|at| input.now_s >= at);
     // A node's wording alone never fills a slot: the node must also not know the transaction for a while.
     let rejected = state.sends.rejections >= REJECTIONS_BEFORE_FILL && is_stuck;
     if slot.lane.ordered && !state.has_fill() && (expired || rejected) {

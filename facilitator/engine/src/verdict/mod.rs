@@ -18,6 +18,8 @@ use landed::{Effect, after_decision, landed, succeeded};
 
 use sdk_plugin::chain::{ForeignTx, GuardState, Observation, ReadResult, Shown};
 
+use sdk_plugin::scheme::EvidenceWanted;
+
 use crate::decide::steps::Decided;
 use crate::registry::NetworkSettings;
 use crate::state::slot::{OpenSlot, SlotState};
@@ -150,8 +152,25 @@ pub fn verdict(input: &VerdictInput<'_>) -> Verdict {
             succeeded(input, landed.observation, shown, landed.decided)
         }
         Effect::Reverted(message) => reverted(input, &landed.observation, message, landed.decided),
+        // A slot has one transaction, and no guard is needed to see that it was not the step's.
+        Effect::Fill if is_without_guards(input.slot) => {
+            if landed.depth < input.settings.finality {
+                return Verdict::Wait;
+            }
+            let guards = vec![GuardState::Absent; input.slot.covers.len()];
+            let shown = Shown::Dead {
+                why: "its slot was filled".into(),
+            };
+            judge(landed.observation, shown, landed.decided, guards, Vec::new())
+        }
         Effect::Fill => used(input, "its slot was filled"),
     }
+}
+
+/// Whether no step in the slot has state that shows its effect, nor logs by which others may have had it.
+fn is_without_guards(slot: &OpenSlot) -> bool {
+    let has_none = |wanted: &EvidenceWanted| wanted.guard.is_none() && wanted.foreign.is_empty();
+    slot.evidence().iter().all(has_none)
 }
 
 fn judge(

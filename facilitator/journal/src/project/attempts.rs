@@ -4,7 +4,7 @@ use crate::event::NewAttempt;
 use crate::keys::{id_key, lane_key, slot_key, spending_key, step_prefix};
 use crate::overlay::Overlay;
 use crate::queries::get;
-use crate::row::{AttemptKind, AttemptRow, SlotRow, StepState};
+use crate::row::{AttemptKind, AttemptRow, SlotRow, StepState, is_client_signed};
 use crate::{CommitError, Rows, Table, lookups};
 use sdk_plugin::StepIndex;
 
@@ -28,15 +28,17 @@ pub(crate) fn prepared(rows: &mut Overlay<'_>, new: &NewAttempt) -> Result<(), C
     slot.attempts.push(attempt.id);
     put(rows, Table::OpenSlots, &slot_name, &slot)?;
 
-    let lane_name = lane_key(network, signer);
-    let behind = attempt
-        .sequence
-        .checked_add(1)
-        .ok_or_else(|| stale("the lane's sequence is exhausted"))?;
-    let next = get::<u64>(rows, Table::Lanes, &lane_name)?
-        .unwrap_or(0)
-        .max(behind);
-    put(rows, Table::Lanes, &lane_name, &next)?;
+    if !is_client_signed(attempt.sequence) {
+        let lane_name = lane_key(network, signer);
+        let behind = attempt
+            .sequence
+            .checked_add(1)
+            .ok_or_else(|| stale("the lane's sequence is exhausted"))?;
+        let next = get::<u64>(rows, Table::Lanes, &lane_name)?
+            .unwrap_or(0)
+            .max(behind);
+        put(rows, Table::Lanes, &lane_name, &next)?;
+    }
 
     for (settlement, step) in &attempt.covers {
         change(rows, *settlement, |rows, row| {

@@ -172,19 +172,19 @@ fn missing_for(payment: ActivePayment<'_>, config: &Config, survey: &Survey) -> 
                     .filter(|role| role.scheme == row.scheme);
                 let grants: Vec<Granted> = roles
                     .flat_map(|role| &role.calls)
-                    .map(|grant| Granted::of(grant, &one.instance.config))
+                    .map(|grant| Granted::of(grant, &one.instance.config, &row.network))
                     .collect();
                 // A payment with an unreadable plan stays pending, and the engine reports it.
                 let plan: Option<Plan> = payment.plan.and_then(|text| serde_json::from_str(text).ok());
                 let steps = plan.iter().flat_map(|plan| &plan.steps).zip(&row.steps);
                 for (step, state) in steps {
                     let is_open = matches!(state.state, StepState::Waiting | StepState::InSlot { .. });
-                    let (target, operation) = (&step.call.target, &step.call.operation);
                     // Assets may be removed at any time: a sent transaction is still observed to its end.
                     if (is_open || payment.is_held)
-                        && !grants.iter().any(|grant| grant.allows(target, operation, None))
+                        && !grants.iter().any(|grant| grant.allows(step, &row.payer, None))
                     {
-                        missing.push(Missing::Target(one.instance.name.clone(), target.clone()));
+                        let target = step.call.target.clone();
+                        missing.push(Missing::Target(one.instance.name.clone(), target));
                     }
                 }
             }

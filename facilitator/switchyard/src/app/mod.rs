@@ -326,7 +326,7 @@ fn register(
                         grants: role
                             .calls
                             .iter()
-                            .map(|grant| Granted::of(grant, &one.instance.config))
+                            .map(|grant| Granted::of(grant, &one.instance.config, id))
                             .collect(),
                         routes: role.routes,
                         checked: Checked::default(),

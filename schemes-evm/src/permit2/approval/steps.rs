@@ -1,0 +1,109 @@
+//! The steps before the payment: native currency for the payer where it lacks some, and the payer's own transaction.
+
+use sdk_plugin::chain::{Evidence, Shown};
+use sdk_plugin::cx::NetworkView;
+use sdk_plugin::scheme::{Call, EvidenceWanted, Gate, Judgement, LaneChoice, OnFail, Plan, Refusal, Step};
+use sdk_plugin::{Amount, Fault, HexBytes, Value};
+use serde::{Deserialize, Serialize};
+
+use super::Sponsored;
+
+use crate::abi::{APPROVE_SELECTOR, NATIVE_TRANSFER};
+use crate::options::Options;
+use crate::permit2::payment::Payment;
+use crate::permit2::reason;
+use crate::{step, text};
+
+/// How long the approval may take to land, in seconds. Official sellers wait for a minute and a half.
+const WAIT_S: u64 = 120;
+/// Gas beside that of a plain transfer, for what an account with code (EIP-7702) runs when it receives.
+const RECEIVE_GAS: u64 = 30_000;
+
+/// What judge needs to know of such a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "method", rename = "approval", rename_all = "camelCase")]
+pub(crate) struct Memo {
+    does: Does,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+enum Does {
+    /// The payer gets native currency.
+    Fund,
+    /// The payer's transaction is sent.
+    Approve,
+}
+
+impl Memo {
+    /// The memo of such a step; `None`: it is another step's.
+    pub(crate) fn read(memo: &Value) -> Option<Self> {
+        serde_json::from_value(memo.clone()).ok()
+    }
+}
+
+/// The steps before a payment's own. `lane`: whose signer pays.
+///
+/// # Errors
+/// The network's options can't be read, or the approval has no calldata, a defect.
+pub(crate) fn before(
+    sponsored: &Sponsored,
+    payment: &Payment,
+    lane: &LaneChoice,
+    network: &NetworkView,
+    now_s: u64,
+) -> Result<Vec<Step>, Fault> {
+    let ends_s = text::seconds(payment.permit.deadline)
+        .unwrap_or(u64::MAX)
+        .min(now_s.saturating_add(WAIT_S));
+    let step = |call: Call, lane: LaneChoice, gate: Gate, does: Does| -> Result<Step, Fault> {
+        Ok(Step {
+            call,
+            lane,
+            gate,
+            on_fail: OnFail::Stop,
+            batchable: false,
+            one_per_payer: false,
+            max_cost: None,
+            expires_at_s: Some(ends_s),
+            evidence: EvidenceWanted::default(),
+            pays: false,
+            memo: serde_json::to_value(Memo { does })
+                .map_err(|error| Fault::internal(format!("memo: {error}")))?,
+        })
+    };
+    let mut steps = Vec::new();
+    if let Some((wei, _)) = &sponsored.funding {
+        let gas = Options::read(&network.options)?.fill_gas;
+        let call = Call {
+            target: text::lower(payment.permit.from),
+            operation: NATIVE_TRANSFER.into(),
+            data: HexBytes::default(),
+            native_value: *wei,
+            compute_limit: Some(gas.saturating_add(RECEIVE_GAS)),
+        };
+        steps.push(step(call, lane.clone(), Gate::None, Does::Fund)?);
+    }
+    let call = Call {
+        native_value: Amount::ZERO,
+        data: HexBytes(sponsored.bytes.clone()),
+        ..step::call(payment.asset, APPROVE_SELECTOR.to_vec(), sponsored.gas_limit)?
+    };
+    steps.push(step(call, LaneChoice::Foreign, Gate::Confirmed, Does::Approve)?);
+    Ok(steps)
+}
+
+/// What came of such a step. It shows nothing about the payment, which is not started unless both have landed.
+pub(crate) fn judge(plan: &Plan, memo: Memo, evidence: &Evidence) -> Judgement {
+    let what = match memo.does {
+        Does::Fund => "the native currency for the approval was not delivered",
+        Does::Approve => "the approval did not succeed",
+    };
+    let why = match &evidence.shown {
+        Shown::Landed { .. } => return Judgement::Next,
+        Shown::Reverted { message, .. } => message.clone().unwrap_or_else(|| "it reverted".into()),
+        Shown::Dead { why } => why.clone(),
+    };
+    let refusal = Refusal::new(reason::APPROVAL_BROADCAST_FAILED, plan.payer.clone());
+    Judgement::NotPaid(refusal.with_message(format!("{what}: {why}")))
+}
