@@ -294,6 +294,13 @@ impl Builder {
         self
     }
 
+    /// Lines of TOML for the EVM plugin.
+    #[must_use]
+    pub fn plugin(mut self, lines: &str) -> Builder {
+        self.settings.plugin = lines.to_owned();
+        self
+    }
+
     /// Further sections of TOML.
     #[must_use]
     pub fn more(mut self, lines: &str) -> Builder {

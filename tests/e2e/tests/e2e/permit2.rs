@@ -11,11 +11,11 @@ use crate::reason;
 
 const NONCE: &str = "permit2_invalid_nonce";
 
-fn npm() -> Npm {
+pub(crate) fn npm() -> Npm {
     Npm::ensure().expect("the packages are installed")
 }
 
-fn seller(world: &World, npm: &Npm, environment: &[(&str, &str)]) -> Seller {
+pub(crate) fn seller(world: &World, npm: &Npm, environment: &[(&str, &str)]) -> Seller {
     let merchant = &world.chain.merchant.address;
     Seller::start(
         npm,
@@ -45,7 +45,7 @@ pub(crate) fn approve_as(world: &World, account: &str) {
 }
 
 /// The purchase, and what was paid for it.
-fn pays(world: &World, report: &Value, buyer: usize, amount: u128) {
+pub(crate) fn pays(world: &World, report: &Value, buyer: usize, amount: u128) {
     assert_eq!(
         (report["status"].as_u64(), &report["body"]["weather"]),
         (Some(200), &"sunny".into()),
@@ -163,7 +163,7 @@ pub(crate) fn exact(payment: &Payment) -> Value {
 }
 
 /// A permit of `upto` for [`PRICE`] at most, of which the seller takes `amount`.
-fn upto(world: &World, payment: &Payment, amount: u128) -> Value {
+pub(crate) fn upto(world: &World, payment: &Payment, amount: u128) -> Value {
     let supported = world.facilitator.get("/supported");
     let kinds = supported.json["kinds"].as_array().expect("kinds");
     let kind = kinds
