@@ -71,6 +71,7 @@ mod tests {
         let granted = Grant {
             target: "asset".into(),
             operations: OPERATIONS.map(str::to_owned).into(),
+            ..Grant::default()
         };
         assert_eq!(manifest.schemes[0].calls, [granted]);
     }

@@ -9,7 +9,7 @@ use journal::Journal;
 use sdk_plugin::chain::{
     Attempt, Bid, Built, Lane, LaneState, Network, Observation, Readiness, Sent, Slot, TxState, Watch,
 };
-use sdk_plugin::scheme::Step;
+use sdk_plugin::scheme::{LaneChoice, Step};
 use sdk_plugin::{Amount, ChainDriver, Cx, Fault, HexBytes, Value, async_trait};
 
 use crate::chain::{Read, Tx, View, bumped, tx_id};
@@ -116,6 +116,18 @@ impl SimDriver {
             good_until: None,
         };
         self.keep(slot, tx)
+    }
+
+    /// A client's own transaction as it is, which costs the signer nothing.
+    fn client_signed(&self, slot: &Slot, step: &Step) -> Result<Built, Fault> {
+        let tx = Tx::decode(&step.call.data.0).ok_or_else(|| Fault::denied("it is no transaction"))?;
+        if slot.lane.ordered || tx.good_until.is_some() {
+            return Err(Fault::denied("it is no client's transaction"));
+        }
+        Ok(Built {
+            max_cost: Amount::ZERO,
+            ..self.keep(slot, tx)
+        })
     }
 
     /// Remembers what was signed, as long as the process lives.
@@ -273,6 +285,9 @@ impl ChainDriver for SimDriver {
             return self.build_many((node, harm), slot, bid, steps);
         };
         let op = declared(step)?;
+        if step.lane == LaneChoice::Foreign {
+            return self.client_signed(slot, step);
+        }
         if !self.ordered {
             return self.co_sign(slot, step);
         }

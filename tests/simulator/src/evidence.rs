@@ -23,7 +23,7 @@ fn names(op: &Op) -> (&str, u64) {
         | Op::Sweep { from, nonce }
         | Op::Note { from, nonce, .. }
         | Op::Cancel { from, nonce } => (from, *nonce),
-        Op::Spend { from, .. } => (from, 0),
+        Op::Approve { from } | Op::Spend { from, .. } => (from, 0),
     }
 }
 
@@ -69,7 +69,7 @@ pub fn wanted(op: &Op, state: &State) -> EvidenceWanted {
         Op::Capture { .. } => &["Moved", "Swept"],
         Op::Sweep { .. } => &["Swept"],
         Op::Note { .. } => &["Noted"],
-        Op::Pay { .. } | Op::Spend { .. } | Op::Cancel { .. } => &[],
+        Op::Approve { .. } | Op::Pay { .. } | Op::Spend { .. } | Op::Cancel { .. } => &[],
     };
     let logs = ["Used", "Cancelled", "Moved", "Locked", "Swept", "Noted"];
     EvidenceWanted {
@@ -123,6 +123,8 @@ fn effect(op: &Op, logs: &[LogEntry]) -> Option<Vec<String>> {
         Op::Lock { value, .. } => Some(vec![has("Locked", Some(("escrow", *value)))?]),
         Op::Sweep { .. } => Some(vec![has("Swept", None)?]),
         Op::Note { .. } => Some(vec![has("Noted", None)?]),
+        // That it landed is all that the next step needs.
+        Op::Approve { .. } => Some(Vec::new()),
         Op::Spend { .. } | Op::Cancel { .. } => None,
     }
 }
@@ -136,7 +138,7 @@ fn explains(op: &Op, logs: &[LogEntry]) -> bool {
         Op::Capture { .. } => has("Moved") || has("Swept"),
         Op::Sweep { .. } => has("Swept"),
         Op::Note { .. } => has("Noted"),
-        Op::Pay { .. } | Op::Spend { .. } | Op::Cancel { .. } => false,
+        Op::Approve { .. } | Op::Pay { .. } | Op::Spend { .. } | Op::Cancel { .. } => false,
     }
 }
 
@@ -147,7 +149,7 @@ fn value_of(op: &Op) -> u64 {
         | Op::Lock { value, .. }
         | Op::Capture { value, .. }
         | Op::Spend { value, .. } => *value,
-        Op::Sweep { .. } | Op::Note { .. } | Op::Cancel { .. } => 0,
+        Op::Approve { .. } | Op::Sweep { .. } | Op::Note { .. } | Op::Cancel { .. } => 0,
     }
 }
 

@@ -81,7 +81,7 @@ impl HoldScheme {
             }
             Shape::Return if !state.escrow.contains_key(&at) => no(NOTHING_HELD),
             Shape::Hold | Shape::Close | Shape::Return => Ok(payload),
-            Shape::Plain | Shape::Escrow | Shape::Noted | Shape::Shaky | Shape::Stopped => {
+            Shape::Plain | Shape::Escrow | Shape::Noted | Shape::Shaky | Shape::Stopped | Shape::Approved => {
                 no("invalid_payload")
             }
         }

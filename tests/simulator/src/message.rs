@@ -43,7 +43,8 @@ impl Message {
                 nonce,
                 valid_before_s: u64::MAX,
             },
-            Op::Pay { .. }
+            Op::Approve { .. }
+            | Op::Pay { .. }
             | Op::Capture { .. }
             | Op::Sweep { .. }
             | Op::Note { .. }

@@ -21,6 +21,8 @@ const PAYERS: [&str; 10] = [
 ];
 /// Nonce of the first payment that is held.
 const FIRST_HELD: u64 = 1_000_000;
+/// Nonce of the first payment whose payer approves it by a transaction of its own.
+const FIRST_APPROVED: u64 = 2_000_000;
 /// Requests come within this time.
 const SPAN_MS: u64 = 90_000;
 
@@ -74,6 +76,18 @@ pub fn scenario(seed: u64, payments: u64) -> Scenario {
         holds.held(FIRST_HELD + at);
     }
     maker.requests.append(&mut holds.requests);
+    let mut approvals = Maker {
+        rng: Rng::new(seed ^ 0x0a99_04a1_5000_0007),
+        requests: Vec::new(),
+        acts: Vec::new(),
+    };
+    if seed % 4 == 3 {
+        for at in 0..payments / 4 {
+            approvals.approved(FIRST_APPROVED + at * 10);
+        }
+    }
+    maker.requests.append(&mut approvals.requests);
+    maker.acts.append(&mut approvals.acts);
     let mode = match rng.between(0, 9) {
         0 => Mode::Never,
         1..=6 => Mode::Random {
@@ -116,9 +130,9 @@ pub fn unnumbered(seed: u64, payments: u64) -> Scenario {
     let mut scenario = scenario(seed, payments);
     let mut rng = Rng::new(seed ^ 0x0b10_c4a5_4000_0002);
     scenario.terms.ordered = false;
-    scenario
-        .requests
-        .retain(|scheduled| scheduled.request.scheme != HOLD);
+    scenario.requests.retain(|scheduled| {
+        scheduled.request.scheme != HOLD && scheduled.request.payload.shape != Shape::Approved
+    });
     scenario.weather.key_elsewhere = 0;
     // Nobody else can make a payment that is a transaction, nor withdraw one.
     scenario
@@ -231,6 +245,31 @@ impl Maker {
         }
     }
 
+    /// A payment of a payer that may not have approved yet. All of a payer's approvals are one transaction.
+    fn approved(&mut self, nonce: u64) {
+        let start_ms = self.rng.between(0, SPAN_MS);
+        let value = self.rng.between(1, 2_000);
+        let request = SettleRequest {
+            scheme: STEPS,
+            payload: Payload {
+                from: PAYERS[self.rng.index(PAYERS.len())].to_owned(),
+                to: "shop".into(),
+                value,
+                nonce,
+                valid_before_s: EPOCH_S + start_ms / 1_000 + self.rng.between(10, 300),
+                shape: Shape::Approved,
+                message: None,
+            },
+            pay_to: "shop".into(),
+            amount: value,
+            tenant: None,
+            idempotency_key: None,
+        };
+        self.schedule(&request, start_ms);
+        self.rivals(&request, start_ms);
+        self.strangers(&request, start_ms);
+    }
+
     fn payment(&mut self, at: u64) {
         let rng = &mut self.rng;
         let from = PAYERS[rng.index(PAYERS.len())].to_owned();
@@ -331,6 +370,7 @@ impl Maker {
                 value,
                 nonce,
                 valid_before_s,
+                by_allowance: request.payload.shape == Shape::Approved,
             },
             2 => Op::Cancel { from, nonce },
             3 | 4 => Op::Spend {

@@ -30,7 +30,7 @@ use crate::hold::{HOLD, HoldScheme};
 use crate::oracle::{self, Verdict};
 use crate::planted::Planted;
 use crate::rng::Rng;
-use crate::scheme::{EXACT, STEPS, SimScheme};
+use crate::scheme::{EXACT, STEPS, Shape, SimScheme};
 use crate::token::{Op, State, TOKEN};
 use crate::world::{PLUGIN, SimHost, SimJournal, World};
 
@@ -212,6 +212,10 @@ async fn run(scenario: &Scenario) -> std::io::Result<Report> {
         let retained = keys("r", scenario.terms.retained);
         for key in keys("k", scenario.terms.signers).into_iter().chain(retained) {
             state.nonces.insert(format!("signer-{}", key.name), 0);
+        }
+        let approves = |scheduled: &&ScheduledRequest| scheduled.request.payload.shape == Shape::Approved;
+        for scheduled in scenario.requests.iter().filter(approves) {
+            state.nonces.insert(scheduled.request.payload.from.clone(), 0);
         }
     }
     let chain = Chain::new(scenario.weather, scenario.terms.confirmations, state, rng.fork());
@@ -520,13 +524,22 @@ pub(crate) fn parts(world: &Arc<World>, terms: Terms, planted: Option<Planted>) 
             network: Arc::clone(&network),
             handler,
             instance: Arc::clone(&instance),
-            grants: vec![Granted::of(
-                &Grant {
+            grants: [
+                Grant {
                     target: TOKEN.into(),
                     operations: operations.clone(),
+                    ..Grant::default()
                 },
-                &Value::Null,
-            )],
+                Grant {
+                    target: TOKEN.into(),
+                    operations: vec!["approve".to_owned()],
+                    client_signed: true,
+                    ..Grant::default()
+                },
+            ]
+            .iter()
+            .map(|grant| Granted::of(grant, &Value::Null, network.id()))
+            .collect(),
             routes: false,
             checked: Checked::default(),
         };

@@ -9,9 +9,10 @@ use sdk_plugin::scheme::{
     Reserve, Step, Supported, Valid, Verdict,
 };
 use sdk_plugin::wire::Kind;
-use sdk_plugin::{Amount, Cx, Fault, PaymentRequest, SchemeHandler, Value, async_trait};
+use sdk_plugin::{Amount, Cx, Fault, HexBytes, PaymentRequest, SchemeHandler, Value, async_trait};
 use serde::{Deserialize, Serialize};
 
+use crate::chain::Tx;
 use crate::defects::Defect;
 use crate::evidence::{judge, wanted};
 use crate::faults::{Harm, Point};
@@ -21,6 +22,8 @@ use crate::world::World;
 
 pub const EXACT: &str = "exact";
 pub const STEPS: &str = "steps";
+/// How long an approval may take to land, in seconds.
+const APPROVAL_S: u64 = 60;
 /// Answers another use of an authorization.
 pub const REPLAY: &str = "sim_nonce_already_used";
 
@@ -51,6 +54,8 @@ pub enum Shape {
     Shaky,
     /// A note that reverts, before which nothing may be paid.
     Stopped,
+    /// The payer's own transaction, which approves; the transfer when that is confirmed.
+    Approved,
     /// Operations of the scheme `hold`.
     Hold,
     Close,
@@ -93,7 +98,9 @@ impl SchemeHandler for SimScheme {
         let terms = &request.requirements;
         let conflict_keys = match payload.shape {
             Shape::Plain | Shape::Noted => Vec::new(),
-            Shape::Escrow | Shape::Shaky | Shape::Stopped => vec![format!("payer:{}", payload.from)],
+            Shape::Escrow | Shape::Shaky | Shape::Stopped | Shape::Approved => {
+                vec![format!("payer:{}", payload.from)]
+            }
             Shape::Hold | Shape::Close | Shape::Return => {
                 return Ok(Identity::Refused(Refusal::new("invalid_payload", payload.from)));
             }
@@ -137,6 +144,15 @@ impl SchemeHandler for SimScheme {
             Err(refusal) => return Ok(Planned::Refused(refusal)),
         };
         let mut plan = plan_of(&payload, &state, height);
+        if let [approval, _] = plan.steps.as_mut_slice()
+            && payload.shape == Shape::Approved
+        {
+            if state.nonces.get(&payload.from) != Some(&0) {
+                return Ok(Planned::Refused(Refusal::new("sim_approval_nonce", payload.from)));
+            }
+            let ends_s = cx.now_s() + APPROVAL_S;
+            approval.expires_at_s = Some(ends_s.min(payload.valid_before_s));
+        }
         if let Some(message) = &payload.message {
             message.sign(&mut plan);
             if message::has_landed(&plan, &state) {
@@ -269,6 +285,7 @@ fn plan_of(payload: &Payload, state: &State, height: u64) -> Plan {
         value,
         nonce,
         valid_before_s,
+        by_allowance: shape == Shape::Approved,
     };
     let step = |op: &Op, gate, on_fail, pays, expires| step(op, state, gate, on_fail, pays, expires);
     let note = |nonce, reverts| Op::Note {
@@ -346,6 +363,13 @@ fn plan_of(payload: &Payload, state: &State, height: u64) -> Plan {
                 None,
             ),
         ],
+        Shape::Approved if state.approved.contains(&from) => {
+            vec![step(&transfer, Gate::None, OnFail::Stop, true, expires)]
+        }
+        Shape::Approved => vec![
+            approval(&from, state),
+            step(&transfer, Gate::Confirmed, OnFail::Stop, true, expires),
+        ],
         // Another scheme's, and refused before.
         Shape::Hold | Shape::Close | Shape::Return => Vec::new(),
     };
@@ -365,6 +389,24 @@ fn plan_of(payload: &Payload, state: &State, height: u64) -> Plan {
         writes: Vec::new(),
         jobs: Vec::new(),
     }
+}
+
+/// The payer's own transaction, as it has signed it: its first one.
+fn approval(payer: &str, state: &State) -> Step {
+    let op = Op::Approve { from: payer.into() };
+    let tx = Tx {
+        signer: payer.into(),
+        nonce: 0,
+        max_fee: message::MAX_FEE,
+        op: Some(op.clone()),
+        more: Vec::new(),
+        salt: 0,
+        good_until: None,
+    };
+    let mut step = step(&op, state, Gate::None, OnFail::Stop, false, None);
+    step.call.data = HexBytes(tx.encode());
+    step.lane = LaneChoice::Foreign;
+    step
 }
 
 pub(crate) fn step(

@@ -56,7 +56,7 @@ pub fn payment(from: &str, nonce: u64, shape: Shape) -> SettleRequest {
         scheme: match shape {
             Shape::Plain => EXACT,
             Shape::Hold | Shape::Close | Shape::Return => HOLD,
-            Shape::Escrow | Shape::Noted | Shape::Shaky | Shape::Stopped => STEPS,
+            Shape::Escrow | Shape::Noted | Shape::Shaky | Shape::Stopped | Shape::Approved => STEPS,
         },
         payload: Payload {
             from: from.into(),
@@ -100,6 +100,7 @@ pub fn transfer(request: &SettleRequest) -> Op {
         value: payload.value,
         nonce: payload.nonce,
         valid_before_s: payload.valid_before_s,
+        by_allowance: payload.shape == Shape::Approved,
     }
 }
 
@@ -325,7 +326,7 @@ pub fn tour_payments() -> Vec<SettleRequest> {
         .collect()
 }
 
-/// A run that passes every point of the pipeline: all plans, twins, a thief, an impatient seller whose release is taken
+/// A run that passes every point of the pipeline: all plans, a client's own transaction, twins, a thief, an impatient seller whose release is taken
 /// later, a payment that is held and given back, a slot that must be filled, one that must be rebid, and a restart.
 #[must_use]
 pub fn tour() -> Scenario {
@@ -339,7 +340,9 @@ pub fn tour() -> Scenario {
     };
     let stopped = payment("dan", 900, Shape::Stopped);
     let expiring = good_until(payment("gus", 910, Shape::Plain), 62);
+    let approved = payment("gus", 960, Shape::Approved);
     quiet()
+        .settle(650, &approved, 25_000, 8)
         .settle(500, plain, 25_000, 8)
         .settle(510, plain, 25_000, 8)
         .settle(600, escrow, 25_000, 8)

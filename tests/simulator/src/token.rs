@@ -20,7 +20,12 @@ pub enum Op {
         value: u64,
         nonce: u64,
         valid_before_s: u64,
+        /// It needs the payer's approval, as a transfer by Permit2 does.
+        #[serde(default, skip_serializing_if = "is_false")]
+        by_allowance: bool,
     },
+    /// The payer approves, in a transaction of its own.
+    Approve { from: String },
     /// A transfer that the payer signed as a transaction: only the chain's rule about transactions keeps it from happening
     /// twice.
     Pay {
@@ -53,12 +58,17 @@ pub enum Op {
     Cancel { from: String, nonce: u64 },
 }
 
+fn is_false(flag: &bool) -> bool {
+    !*flag
+}
+
 impl Op {
     /// What a plan calls it by.
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
             Self::Transfer { .. } => "transfer",
+            Self::Approve { .. } => "approve",
             Self::Pay { .. } => "pay",
             Self::Lock { .. } => "lock",
             Self::Capture { .. } => "capture",
@@ -86,6 +96,8 @@ pub struct State {
     /// Next nonce of each signer of transactions.
     pub nonces: BTreeMap<String, u64>,
     pub balances: BTreeMap<String, u64>,
+    /// Payers that have approved.
+    pub approved: BTreeSet<String>,
     /// Payer and nonce.
     pub used: BTreeSet<(String, u64)>,
     pub escrow: BTreeMap<(String, u64), u64>,
@@ -168,7 +180,7 @@ pub fn mark_of(op: &Op) -> Option<Query> {
         Op::Capture { from, nonce, .. } | Op::Sweep { from, nonce } | Op::Note { from, nonce, .. } => {
             Some(done(from, nonce))
         }
-        Op::Pay { .. } | Op::Spend { .. } => None,
+        Op::Approve { .. } | Op::Pay { .. } | Op::Spend { .. } => None,
     }
 }
 
@@ -256,7 +268,11 @@ impl State {
                 value,
                 nonce,
                 valid_before_s,
+                by_allowance,
             } => {
+                if *by_allowance && !self.approved.contains(from) {
+                    return Err("transfer amount exceeds allowance".into());
+                }
                 self.authorize(from, *nonce, *valid_before_s, now_s)?;
                 self.take(from, *value)?;
                 self.give(to, *value);
@@ -264,6 +280,10 @@ impl State {
                     log("Used", from, *nonce, "", 0),
                     log("Moved", from, *nonce, to, *value),
                 ])
+            }
+            Op::Approve { from } => {
+                self.approved.insert(from.clone());
+                Ok(Vec::new())
             }
             Op::Pay {
                 from,

@@ -135,6 +135,7 @@ fn a_stranger_that_pays_one_of_them_proves_that_one() {
         .act(
             4_500,
             Act::Outside(Op::Transfer {
+                by_allowance: false,
                 from: "cyd".into(),
                 to: of_cyd.payload.to.clone(),
                 value: of_cyd.payload.value,

@@ -26,7 +26,7 @@ fn the_tour_passes_every_step() {
             "{point:?} is not passed"
         );
     }
-    assert_eq!(report.payments, 7);
+    assert_eq!(report.payments, 8);
     for request in tour_payments() {
         let successes = report
             .outcomes(&request)

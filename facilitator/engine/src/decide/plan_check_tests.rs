@@ -268,3 +268,62 @@ fn law6_each_thing_that_is_not_granted_is_refused_and_named() {
         assert!(refused.contains(named), "{named}: {refused}");
     }
 }
+
+/// T-42: what a client signs is granted to the client's own transaction, and no signer of ours makes such a call.
+#[test]
+fn law6_t42_a_call_that_is_granted_to_clients_is_made_by_no_signer_of_ours() {
+    let mut approving = plan();
+    let mut approval = approving.steps[0].clone();
+    approval.call.operation = APPROVE.into();
+    approval.lane = LaneChoice::Foreign;
+    approval.pays = false;
+    approval.expires_at_s = Some(1);
+    approving.steps.insert(0, approval);
+    assert_eq!(check(&approving, &kind()), Ok(()));
+
+    let cases: [(&str, Edit); 5] = [
+        (APPROVE, |plan| plan.steps[0].lane = LaneChoice::Any),
+        (PAY, |plan| plan.steps[0].call.operation = PAY.into()),
+        (OTHER, |plan| plan.steps[0].call.target = OTHER.into()),
+        ("has no end", |plan| plan.steps[0].expires_at_s = None),
+        ("pays by a transaction that the client has signed", |plan| {
+            plan.steps[0].pays = true;
+            plan.steps[1].pays = false;
+        }),
+    ];
+    for (named, change) in cases {
+        let mut plan = approving.clone();
+        change(&mut plan);
+        let refused = check(&plan, &kind()).expect_err(named);
+        assert!(refused.contains(named), "{named}: {refused}");
+    }
+}
+
+#[test]
+fn law6_native_currency_goes_to_the_payer_alone_and_no_more_than_the_operator_wrote() {
+    let mut funding = plan();
+    let mut fund = funding.steps[0].clone();
+    funding.payer = "0xAB".into();
+    fund.call.target = "0xab".into();
+    fund.call.operation = FUND.into();
+    fund.call.native_value = Amount::from(70u64);
+    fund.pays = false;
+    funding.steps.insert(0, fund);
+    assert_eq!(check(&funding, &kind()), Ok(()));
+
+    let cases: [(&str, Edit); 3] = [
+        ("moves 71 of native currency, and 70 is granted", |plan| {
+            plan.steps[0].call.native_value = Amount::from(71u64);
+        }),
+        ("which is not granted", |plan| plan.payer = "0xac".into()),
+        ("moves 1 of native currency, and 0 is granted", |plan| {
+            plan.steps[1].call.native_value = Amount::from(1u64);
+        }),
+    ];
+    for (named, change) in cases {
+        let mut plan = funding.clone();
+        change(&mut plan);
+        let refused = check(&plan, &kind()).expect_err(named);
+        assert!(refused.contains(named), "{named}: {refused}");
+    }
+}

@@ -282,6 +282,7 @@ fn parts(options: &Options, store: &Store, chain: &Arc<Chain>) -> Parts {
     let grant = Grant {
         target: TOKEN.into(),
         operations: vec!["transfer".into()],
+        ..Grant::default()
     };
     let kind = Kind {
         version: 2,
@@ -291,7 +292,7 @@ fn parts(options: &Options, store: &Store, chain: &Arc<Chain>) -> Parts {
             chain: Arc::clone(chain),
         }),
         instance,
-        grants: vec![Granted::of(&grant, &Value::Null)],
+        grants: vec![Granted::of(&grant, &Value::Null, network.id())],
         routes: false,
         checked: Checked::default(),
     };

@@ -105,6 +105,7 @@ fn plan_of(payload: Payload, balance: u64, as_of_height: u64) -> Plan {
         value: payload.value,
         nonce: payload.nonce,
         valid_before_s: payload.valid_before,
+        by_allowance: false,
     };
     let step = Step {
         call: Call {

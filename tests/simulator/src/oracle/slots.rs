@@ -3,7 +3,7 @@
 use sdk_plugin::StepIndex;
 use std::collections::BTreeMap;
 
-use journal::AttemptKind;
+use journal::{AttemptKind, is_client_signed};
 
 use super::{Record, Verdict};
 use crate::chain::{Block, Chain};
@@ -136,7 +136,8 @@ pub(super) fn costs(chain: &Chain, terms: &Terms, record: &Record<'_>, verdict: 
             continue;
         };
         let cost = sdk_plugin::Amount::from(tx.cost);
-        if cost > attempt.max_cost {
+        // The client pays for its own.
+        if !is_client_signed(attempt.sequence) && cost > attempt.max_cost {
             verdict
                 .overspent
                 .push(format!("{} cost {cost}, journaled {}", tx.id, attempt.max_cost));
