@@ -9,14 +9,15 @@ use crate::verdict::{Verdict, VerdictInput, View, verdict};
 use std::sync::Arc;
 use std::time::Duration;
 
-use sdk_plugin::chain::{BlockStands, Lane, Observation, Shown, TxState};
+use sdk_plugin::chain::{BlockStands, GuardState, Lane, Observation, Shown, TxState};
 use sdk_plugin::scheme::Plan;
 use sdk_plugin::{Amount, HexBytes, ProtocolVersion, StepIndex, Value};
 use tokio::time::{Instant, advance};
 
 use journal::memory::MemoryJournal;
 use journal::{
-    AttemptKind, AttemptRow, GroundAt, NewAttempt, Outcome, SettlementRow, StepRow, StepState, record_attempt,
+    AttemptKind, AttemptRow, CLIENT_SIGNED_FROM, GroundAt, NewAttempt, Outcome, SettlementRow, StepRow,
+    StepState, record_attempt,
 };
 
 pub(crate) const NOW_S: u64 = 1_800_000_000;
@@ -82,13 +83,17 @@ fn settlement(plan: Plan) -> Arc<Settlement> {
 
 /// A slot with this many attempts, sent just now.
 pub(crate) async fn slot(ordered: bool, attempts: u64, plan: Plan) -> OpenSlot {
+    slot_at(3, ordered, attempts, plan).await
+}
+
+async fn slot_at(sequence: u64, ordered: bool, attempts: u64, plan: Plan) -> OpenSlot {
     let journal = MemoryJournal::default();
     let mut recorded = Vec::new();
     for id in 1..=attempts {
         let row = AttemptRow {
             id,
             lane: lane(ordered),
-            sequence: 3,
+            sequence,
             tx_id: format!("tx{id}"),
             kind: AttemptKind::Steps,
             covers: Vec::new(),
@@ -104,7 +109,7 @@ pub(crate) async fn slot(ordered: bool, attempts: u64, plan: Plan) -> OpenSlot {
     OpenSlot::new(
         recorded,
         lane(ordered),
-        3,
+        sequence,
         vec![(settlement(plan), StepIndex::FIRST)],
     )
 }
@@ -349,4 +354,69 @@ async fn a_decision_is_undone_by_another_block_and_not_by_absence() {
         judged(verdict_of(&slot, expired())).shown,
         Shown::Dead { .. }
     ));
+}
+
+/// A client's own transaction beside a signer's, which ends at this second.
+async fn client_signed(ends_s: u64) -> OpenSlot {
+    let mut plan = plan();
+    plan.steps[0].expires_at_s = Some(ends_s);
+    slot_at(CLIENT_SIGNED_FROM + 3, false, 1, plan).await
+}
+
+/// It has no price and no nonce of ours: the same bytes are sent until its time is over, and what it did not do by then is no
+/// ground for anything but not to go on.
+#[tokio::test(start_paused = true)]
+async fn a_client_s_transaction_is_resent_until_its_step_ends_and_then_given_up() {
+    let slot = client_signed(NOW_S + 1).await;
+    make_hopeless(&slot);
+    advance(Duration::from_secs(3_600)).await;
+    assert_eq!(verdict_of(&slot, TxState::Unknown), Verdict::Resend);
+    assert_eq!(verdict_of(&slot, TxState::Pending), Verdict::Wait);
+
+    let slot = client_signed(NOW_S).await;
+    for state in [TxState::Unknown, TxState::Pending] {
+        let view = judged(verdict_of(&slot, state));
+        assert!(matches!(view.shown, Shown::Dead { .. }), "{:?}", view.shown);
+        assert_eq!(view.guards, [GuardState::Absent]);
+    }
+    // A block that is not deep enough yet is waited for.
+    assert_eq!(verdict_of(&slot, landed("b", 1)), Verdict::Wait);
+    let view = judged(verdict_of(&slot, landed("b", 2)));
+    assert_eq!(view.shown, Shown::Landed { height: 20 });
+}
+
+#[tokio::test(start_paused = true)]
+async fn law4_a_signer_s_own_step_is_never_given_up_for_its_time() {
+    let mut plan = plan();
+    plan.steps[0].expires_at_s = Some(NOW_S);
+    assert_eq!(
+        verdict_of(&slot(false, 1, plan.clone()).await, TxState::Pending),
+        Verdict::Wait
+    );
+    assert_eq!(
+        verdict_of(&slot(true, 1, plan).await, TxState::Pending),
+        Verdict::Fill
+    );
+}
+
+/// A slot has one transaction: a fill in a final block shows that the step without a guard is not in it.
+#[tokio::test(start_paused = true)]
+async fn a_final_fill_ends_a_step_without_a_guard() {
+    let slot = slot(true, 1, plan()).await;
+    {
+        let mut state = slot.lock();
+        let mut fill = (*state.attempts[0]).clone();
+        fill.kind = AttemptKind::Fill;
+        let recorded = NewAttempt::new(fill, HexBytes(vec![2]));
+        let recorded = futures_util::FutureExt::now_or_never(record_attempt(
+            &MemoryJournal::default(),
+            Vec::new(),
+            recorded,
+        ));
+        state.attempts[0] = recorded.expect("at once").expect("recorded");
+    }
+    assert_eq!(verdict_of(&slot, landed("b", 4)), Verdict::Wait);
+    let view = judged(verdict_of(&slot, landed("b", 5)));
+    assert!(matches!(view.shown, Shown::Dead { .. }), "{:?}", view.shown);
+    assert_eq!(view.guards, [GuardState::Absent]);
 }

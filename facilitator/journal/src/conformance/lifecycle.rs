@@ -250,6 +250,32 @@ pub async fn the_nonce_after_the_highest_closed_slot_is_known_for_each_lane(
     assert_eq!(closed_below("0xb").await, None, "{name}");
 }
 
+/// Slots of transactions that clients have signed are a signer's too, and use none of its sequences.
+pub async fn a_client_s_transaction_has_a_slot_beside_the_sequences_of_its_lane(
+    name: &str,
+    journal: Arc<dyn Journal>,
+) {
+    let beside = CLIENT_SIGNED_FROM + 7;
+    for (settlement, sequence) in [(1, 3), (3, beside)] {
+        let opened = opened(settlement, &settlement.to_string());
+        let prepared = prepared(settlement + 1, settlement, sequence);
+        journal.commit(vec![opened, prepared]).await.unwrap();
+    }
+    assert_eq!(journal.lane_next(NETWORK, "0xa").await, Ok(Some(4)), "{name}");
+    let open = async || {
+        let slots = open_slots_of(&*journal, NETWORK, "0xa").await.unwrap();
+        slots.iter().map(|(slot, _)| slot.sequence).collect::<Vec<_>>()
+    };
+    assert_eq!(open().await, [3, beside], "{name}");
+    journal
+        .commit(vec![paid(3, "log 1"), closed(beside, "0xt")])
+        .await
+        .unwrap();
+    assert_eq!(open().await, [3], "{name}");
+    assert_eq!(journal.closed_below(NETWORK, "0xa").await, Ok(None), "{name}");
+    assert_eq!(journal.lane_next(NETWORK, "0xa").await, Ok(Some(4)), "{name}");
+}
+
 pub async fn the_highest_final_block_is_known_for_each_network(name: &str, journal: Arc<dyn Journal>) {
     journal
         .commit(vec![opened(1, "a"), prepared(2, 1, 0), paid(1, "log 1")])

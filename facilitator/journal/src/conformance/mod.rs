@@ -126,6 +126,7 @@ macro_rules! conformance_tests {
             lifecycle::law5_only_a_release_that_was_taken_can_be_given_back,
             lifecycle::law5_a_withheld_release_can_not_be_taken_before_it_is_allowed,
             lifecycle::the_nonce_after_the_highest_closed_slot_is_known_for_each_lane,
+            lifecycle::a_client_s_transaction_has_a_slot_beside_the_sequences_of_its_lane,
             lifecycle::the_highest_final_block_is_known_for_each_network,
             lookups::a_settlement_is_found_by_everything_that_names_it,
             lookups::a_list_has_the_newest_first_and_continues_after_its_cursor,
