@@ -128,12 +128,23 @@ pub struct Refusal {
     /// conflict key that is in flight may make it fit. Such a request waits for that operation; any other refusal is final.
     #[serde(default, skip_serializing_if = "crate::chain::is_false")]
     pub of_state: bool,
+    /// The request's extension that the refusal is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extension: Option<String>,
     /// Of a judgement: written with the failure, as [`Paid::writes`] are with a payment. Elsewhere ignored.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub writes: Vec<StoreWrite>,
 }
 
 impl Refusal {
+    /// What became of the extension that the refusal is about.
+    #[must_use]
+    pub fn extensions(&self) -> Option<Map<String, Value>> {
+        let rejected = serde_json::json!({ "status": "rejected", "rejectedReason": self.reason });
+        let key = self.extension.clone()?;
+        Some(Map::from_iter([(key, rejected)]))
+    }
+
     /// A refusal without a message.
     pub fn new(reason: impl Into<String>, payer: impl Into<String>) -> Self {
         Self {
@@ -141,6 +152,7 @@ impl Refusal {
             message: None,
             payer: payer.into(),
             of_state: false,
+            extension: None,
             writes: Vec::new(),
         }
     }
@@ -220,6 +232,9 @@ pub struct Valid {
     /// because it is an operation on an earlier payment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reserves: Option<Vec<Reserve>>,
+    /// As [`PaidReply::extensions`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extensions: Option<Map<String, Value>>,
 }
 
 /// Answer of [`SchemeHandler::plan`].
@@ -263,9 +278,19 @@ pub struct PaidReply {
     /// `extra` of the reply.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub extra: Option<Map<String, Value>>,
-    /// `extensions` of the reply.
+    /// By extension. An object with a text `status` says what became of the request's extension: callers get it in the header
+    /// `EXTENSION-RESPONSES`, with its members `rejectedReason`, `reason` and `code`. Everything else is `extensions` of the reply.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub extensions: Option<Map<String, Value>>,
+}
+
+/// What became of each of these extensions of a request: it was used.
+#[must_use]
+pub fn extensions_used(keys: &[String]) -> Option<Map<String, Value>> {
+    let used = keys
+        .iter()
+        .map(|key| (key.clone(), serde_json::json!({ "status": "success" })));
+    (!keys.is_empty()).then(|| used.collect())
 }
 
 /// Answer of [`SchemeHandler::judge`].

@@ -5,6 +5,8 @@
 //! outcome, with one exception: `settlement_pending` without a hash is not valid, and becomes `unexpected_settle_error`.
 
 use axum::http::StatusCode;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use sdk_plugin::wire::{SettleReply, SupportedReply, VerifyReply, reason};
 use serde_json::{Map, Value, json};
 
@@ -15,6 +17,11 @@ use crate::names::NetworkNames;
 
 /// The extension of a settle reply with the id for look-ups.
 const STATUS_EXTENSION: &str = "settlement-status";
+
+/// What clients read of the result of an extension.
+const RESULT_MEMBERS: [&str; 4] = ["status", "rejectedReason", "reason", "code"];
+/// The longest header `EXTENSION-RESPONSES`: proxies refuse responses with much longer ones.
+const MAX_RESULTS_BYTES: usize = 4_096;
 
 /// What a reply repeats of its request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,10 +36,12 @@ pub(super) struct Echo {
 }
 
 /// A response body and its outcome for metrics.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Body {
     pub(super) outcome: String,
     pub(super) text: String,
+    /// The header `EXTENSION-RESPONSES`: what became of the request's extensions.
+    pub(super) extension_results: Option<String>,
 }
 
 /// The body of `/verify`.
@@ -41,6 +50,7 @@ pub(super) fn verify(reply: VerifyReply, echo: &Echo) -> Body {
         .then(|| redacted_reason(reply.invalid_reason.as_deref()))
         .map(|reason| reason.unwrap_or_else(|| reason::UNEXPECTED_VERIFY_ERROR.to_owned()));
     let outcome = invalid_reason.clone().unwrap_or_else(|| "valid".to_owned());
+    let (extensions, extension_results) = extensions(reply.extensions, echo);
     let body = match echo.shape {
         Shape::Current => without_nulls(json!(VerifyReply {
             is_valid: reply.is_valid,
@@ -51,7 +61,7 @@ pub(super) fn verify(reply: VerifyReply, echo: &Echo) -> Body {
             invalid_reason,
             payer: reply.payer,
             extra: reply.extra,
-            extensions: reply.extensions,
+            extensions,
         })),
         Shape::Legacy0 => {
             json!({ "isValid": reply.is_valid, "invalidReason": invalid_reason, "payer": reply.payer })
@@ -60,6 +70,7 @@ pub(super) fn verify(reply: VerifyReply, echo: &Echo) -> Body {
     Body {
         outcome,
         text: body.to_string(),
+        extension_results,
     }
 }
 
@@ -75,6 +86,7 @@ pub(super) fn settle(reply: SettleReply, echo: &Echo) -> Body {
             None => reason::UNEXPECTED_SETTLE_ERROR.to_owned(),
         });
     let outcome = error_reason.clone().unwrap_or_else(|| "success".to_owned());
+    let (extensions, extension_results) = extensions(reply.extensions, echo);
     let current = SettleReply {
         success: reply.success,
         error_message: error_reason
@@ -89,7 +101,7 @@ pub(super) fn settle(reply: SettleReply, echo: &Echo) -> Body {
             .amount
             .filter(|amount| amount.bytes().all(|b| b.is_ascii_digit()) && !amount.is_empty()),
         extra: reply.extra,
-        extensions: extensions(reply.extensions, echo),
+        extensions,
     };
     let body = match echo.shape {
         Shape::Current => without_nulls(json!(current)),
@@ -98,17 +110,47 @@ pub(super) fn settle(reply: SettleReply, echo: &Echo) -> Body {
     Body {
         outcome,
         text: body.to_string(),
+        extension_results,
     }
 }
 
-/// Callers of version 1 don't get the id for look-ups: their replies are exactly those of other facilitators.
-fn extensions(extensions: Option<Map<String, Value>>, echo: &Echo) -> Option<Map<String, Value>> {
-    if echo.extensions {
-        return extensions;
+/// What of a reply's extensions goes into its body, and what into the header `EXTENSION-RESPONSES`. Callers of version 1 get
+/// neither the id for look-ups nor the header: their replies are exactly those of other facilitators.
+fn extensions(
+    extensions: Option<Map<String, Value>>,
+    echo: &Echo,
+) -> (Option<Map<String, Value>>, Option<String>) {
+    let (mut members, mut results) = (Map::new(), Map::new());
+    for (key, value) in extensions.unwrap_or_default() {
+        match result(&value) {
+            Some(result) => {
+                results.insert(key, result);
+            }
+            None => {
+                members.insert(key, value);
+            }
+        }
     }
-    let mut extensions = extensions?;
-    extensions.remove(STATUS_EXTENSION);
-    (!extensions.is_empty()).then_some(extensions)
+    if !echo.extensions {
+        members.remove(STATUS_EXTENSION);
+        results.clear();
+    }
+    let header = STANDARD.encode(Value::Object(results.clone()).to_string());
+    let has_results = !results.is_empty() && header.len() <= MAX_RESULTS_BYTES;
+    (
+        (!members.is_empty()).then_some(members),
+        has_results.then_some(header),
+    )
+}
+
+/// What became of an extension of the request: the members that clients read.
+fn result(value: &Value) -> Option<Value> {
+    let sent = value.as_object()?;
+    sent.get("status")?.as_str()?;
+    let known = RESULT_MEMBERS
+        .iter()
+        .filter_map(|name| Some(((*name).to_owned(), json!(redact(sent.get(*name)?.as_str()?)))));
+    Some(Value::Object(known.collect()))
 }
 
 fn redacted_reason(reason: Option<&str>) -> Option<String> {

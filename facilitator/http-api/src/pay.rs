@@ -69,7 +69,9 @@ impl App {
             &decided.body.outcome,
             call.started,
         );
+        let results = decided.body.extension_results;
         let mut response = self.json_with_receipt(decided.status, decided.body.text, decided.receipt);
+        reply::extension_results(&mut response, results);
         reply::retry_after(&mut response, decided.retry_after_s);
         if endpoint == PaymentEndpoint::Settle {
             preference.add_headers(&mut response);
@@ -233,13 +235,16 @@ impl Echo {
 
 /// The recorded reply passed the envelope when it was first sent. Passing it again gives the same bytes.
 fn replay(recorded: String, echo: &Echo) -> Body {
-    let text = match serde_json::from_str::<SettleReply>(&recorded) {
-        Ok(reply) => envelope::settle(reply, echo).text,
-        Err(_) => recorded,
+    let body = match serde_json::from_str::<SettleReply>(&recorded) {
+        Ok(reply) => envelope::settle(reply, echo),
+        Err(_) => Body {
+            text: recorded,
+            ..Body::default()
+        },
     };
     Body {
         outcome: "replay".to_owned(),
-        text,
+        ..body
     }
 }
 

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use axum::body::Body;
 use axum::extract::Request;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
 
 use super::envelope;
@@ -46,6 +46,15 @@ pub(super) fn method_not_allowed() -> Response {
         StatusCode::METHOD_NOT_ALLOWED,
         envelope::error("this path takes another method"),
     )
+}
+
+/// What became of the request's extensions: base64 of a JSON object, by extension.
+const EXTENSION_RESPONSES: HeaderName = HeaderName::from_static("extension-responses");
+
+pub(super) fn extension_results(response: &mut Response, results: Option<String>) {
+    if let Some(value) = results.and_then(|results| HeaderValue::from_str(&results).ok()) {
+        response.headers_mut().insert(EXTENSION_RESPONSES, value);
+    }
 }
 
 pub(super) fn retry_after(response: &mut Response, seconds: Option<u64>) {

@@ -148,6 +148,7 @@ impl SchemeHandler for Voucher {
     async fn verify(&self, cx: &Cx, request: &PaymentRequest) -> Result<Verdict, Fault> {
         Ok(match self.check(cx, request).await? {
             Ok(digest) => Verdict::Valid(Valid {
+                extensions: None,
                 payer: payer(&digest),
                 extra: None,
                 reserves: None,

@@ -13,6 +13,8 @@ use crate::transfer::{Candidate, Passed, Wrapper};
 pub(super) struct Good {
     pub(super) payment: Payment,
     pub(super) passed: Passed,
+    /// Extensions of the request that it uses.
+    pub(super) used: Vec<String>,
 }
 
 impl ExactEvm {
@@ -54,7 +56,11 @@ impl ExactEvm {
         };
         let attempt = self.config.attempt(request, wanted);
         Ok(match self.checks.check(cx, candidate, &attempt).await? {
-            Ok(passed) => Checked::Good(Box::new(Good { payment, passed })),
+            Ok(passed) => Checked::Good(Box::new(Good {
+                payment,
+                passed,
+                used: attempt.used,
+            })),
             Err(refusal) => Checked::Refused(refusal),
         })
     }

@@ -6,7 +6,7 @@
 
 use alloy_primitives::U256;
 use sdk_plugin::chain::{Evidence, ForeignTx, GuardState, Shown};
-use sdk_plugin::scheme::{Judgement, Paid, PaidReply, Plan, Refusal, Step};
+use sdk_plugin::scheme::{Judgement, Paid, PaidReply, Plan, Refusal, Step, extensions_used};
 use sdk_plugin::{Fault, Value};
 use serde_json::{Map, json};
 
@@ -163,6 +163,7 @@ fn paid(
             payer: plan.payer.clone(),
             amount: Some(memo.value),
             extra,
+            extensions: extensions_used(&memo.used),
             ..PaidReply::default()
         },
         writes: Vec::new(),

@@ -31,7 +31,7 @@ mod transfer;
 use sdk_plugin::chain::Evidence;
 use sdk_plugin::host::Level;
 use sdk_plugin::scheme::{
-    Identity, Judgement, LaneChoice, Plan, Planned, SchemeCheck, Supported, Valid, Verdict,
+    Identity, Judgement, LaneChoice, Plan, Planned, SchemeCheck, Supported, Valid, Verdict, extensions_used,
 };
 use sdk_plugin::wire::Kind;
 use sdk_plugin::{Cx, Fault, PaymentRequest, SchemeHandler, async_trait};
@@ -189,6 +189,7 @@ impl SchemeHandler for ExactEvm {
         }
         Ok(match self.check_eip3009(cx, request, wanted).await? {
             Checked::Good(good) => Verdict::Valid(Valid {
+                extensions: extensions_used(&good.used),
                 reserves: good
                     .passed
                     .funds

@@ -32,6 +32,9 @@ pub(super) struct Memo {
     /// The transaction deploys the payer's wallet first, with code that the payer chose.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) deploys: bool,
+    /// Extensions of the request that it uses.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) used: Vec<String>,
 }
 
 /// One transfer, from any signer, with the payer's balance reserved.
@@ -50,6 +53,7 @@ pub(super) fn plan(good: &Good, network: &NetworkView) -> Result<Planned, Fault>
         nonce: signed.nonce,
         valid_before: Amount(signed.validBefore),
         deploys: passed.deploys,
+        used: good.used.clone(),
     };
     let step = Step {
         call: step::call(passed.call.to, passed.call.data.clone(), funds.gas_limit)?,

@@ -11,7 +11,7 @@
 use alloy_primitives::{Address, B256, U256};
 use alloy_sol_types::SolCall;
 use sdk_plugin::chain::{Evidence, ForeignCall, ForeignTx, GuardState, LogEntry, Shown};
-use sdk_plugin::scheme::{Judgement, Paid, PaidReply, Plan, Refusal, Step};
+use sdk_plugin::scheme::{Judgement, Paid, PaidReply, Plan, Refusal, Step, extensions_used};
 use sdk_plugin::{Cx, Fault};
 use serde_json::json;
 
@@ -272,6 +272,7 @@ fn paid(plan: &Plan, memo: &Memo, shared: bool, tx_id: &str, item: String) -> Ju
             payer: plan.payer.clone(),
             amount: Some(memo.value),
             extra,
+            extensions: extensions_used(&memo.used),
             ..PaidReply::default()
         },
         writes: Vec::new(),

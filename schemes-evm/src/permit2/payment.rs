@@ -7,9 +7,9 @@ use sdk_plugin::cx::NetworkView;
 use sdk_plugin::scheme::Refusal;
 use serde_json::Map;
 
-use super::approval::Approval;
+use super::approval::{self, Approval};
 use super::permit::{MEMBER, Permit, Witness, payer_as_sent};
-use super::sponsoring::{Objection, Sponsoring};
+use super::sponsoring::{self, Objection, Sponsoring};
 use super::{Proxy, reason};
 use crate::signature::{self, Unwrapped};
 use crate::{members, step, text};
@@ -154,7 +154,7 @@ impl Payment {
             Ok(sponsoring) => sponsoring.refused(&self.permit, now_s)?,
             Err(objection) => *objection,
         };
-        Some(self.refuse(reason, message))
+        Some(self.refuse_extension(sponsoring::EXTENSION, reason, message))
     }
 
     /// The checks of the payer's own approval that need no chain, which come after the signature in order.
@@ -163,12 +163,21 @@ impl Payment {
             Ok(approval) => approval.refused(&self.permit)?,
             Err(objection) => *objection,
         };
-        Some(self.refuse(reason, message))
+        Some(self.refuse_extension(approval::EXTENSION, reason, message))
     }
 
     /// The host's spelling of our signer that the witness names, active or retained.
     pub(crate) fn facilitator<'a>(&self, network: &'a NetworkView) -> Option<&'a str> {
         step::signer_at(self.witness.facilitator?, network)
+    }
+
+    /// The same, because of an extension of the request.
+    #[must_use]
+    pub(crate) fn refuse_extension(&self, key: &str, reason: &str, message: &str) -> Refusal {
+        Refusal {
+            extension: Some(key.to_owned()),
+            ..self.refuse(reason, message)
+        }
     }
 
     /// A refusal in this payer's name.

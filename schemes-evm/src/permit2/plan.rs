@@ -4,6 +4,7 @@ use alloy_primitives::{Address, B256, U256};
 use sdk_plugin::cx::NetworkView;
 use sdk_plugin::scheme::{
     EvidenceWanted, Gate, Hold, LaneChoice, LogFilter, OnFail, Plan, Planned, Reserve, Step, Valid, Verdict,
+    extensions_used,
 };
 use sdk_plugin::{Amount, Cx, Fault, HexBytes, Value};
 use serde::{Deserialize, Serialize};
@@ -29,6 +30,9 @@ pub(crate) struct Memo {
     pub(super) nonce: Amount,
     /// Seconds since the epoch.
     pub(super) deadline: Amount,
+    /// Extensions of the request that it uses.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) used: Vec<String>,
 }
 
 /// Whose key sends, and what is kept for it.
@@ -73,6 +77,7 @@ pub(crate) fn plan(good: &Good, amount: U256, sending: Sending, cx: &Cx) -> Resu
         value: Amount(amount),
         nonce: Amount(permit.nonce),
         deadline: Amount(permit.deadline),
+        used: good.used.clone(),
     };
     let data = [payment.calldata(&good.signature, amount), good.suffix.clone()].concat();
     let (mut steps, writes) = match &good.sponsored {
@@ -129,6 +134,7 @@ fn may_share(good: &Good, network: &NetworkView) -> Result<bool, Fault> {
 pub(crate) fn verdict(checked: Checked<Good>) -> Verdict {
     match checked {
         Checked::Good(good) => Verdict::Valid(Valid {
+            extensions: extensions_used(&good.used),
             reserves: good
                 .funds
                 .map(|funds| vec![reserve(&good.payment, good.payment.permit.amount, funds)]),

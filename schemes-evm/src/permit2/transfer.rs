@@ -12,7 +12,7 @@ use super::abi::{
 };
 use super::approval::{self, LimitsByNetwork, Sponsored};
 use super::payment::Payment;
-use super::{Proxy, nonce, reason};
+use super::{Proxy, nonce, reason, sponsoring};
 use crate::abi::AuthorizedToken::{allowanceCall, balanceOfCall};
 use crate::abi::{Multicall, PERMIT2};
 use crate::rpc::{self, EthCall, Executed};
@@ -44,6 +44,8 @@ pub(crate) struct Good {
     pub(crate) by_account: bool,
     /// Present when a plan was wanted.
     pub(crate) funds: Option<Funds>,
+    /// Extensions of the request that it uses.
+    pub(crate) used: Vec<String>,
     /// The payer has no allowance yet, and this gives it one.
     pub(crate) sponsored: Option<Sponsored>,
 }
@@ -107,7 +109,16 @@ pub(crate) async fn check(
             }
         }
     };
+    let mut used = attempt.used;
+    used.extend(
+        payment
+            .sponsoring
+            .as_ref()
+            .map(|_| sponsoring::EXTENSION.to_owned()),
+    );
+    used.extend(sponsored.as_ref().map(|_| approval::EXTENSION.to_owned()));
     Ok(Checked::Good(Box::new(Good {
+        used,
         payment,
         signature,
         suffix: attempt.suffix,

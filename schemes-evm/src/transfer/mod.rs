@@ -115,6 +115,8 @@ pub(crate) struct Attempt {
     pub(crate) max_gas: u64,
     /// Builder codes, at the end of the calldata. What is sent is simulated with them.
     pub(crate) suffix: Vec<u8>,
+    /// Extensions of the request that are used so far.
+    pub(crate) used: Vec<String>,
 }
 
 impl Attempt {
@@ -124,6 +126,12 @@ impl Attempt {
             settles: request.purpose != Purpose::Verify,
             max_gas,
             suffix: codes.suffix(request.version, &request.extensions),
+            used: codes
+                .key()
+                .filter(|key| request.extensions.contains_key(*key))
+                .map(str::to_owned)
+                .into_iter()
+                .collect(),
         }
     }
 }

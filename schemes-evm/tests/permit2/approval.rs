@@ -11,7 +11,7 @@ use schemes_evm::permit2::Proxy;
 use schemes_evm::permit2::approval::{EXTENSION, Limits};
 use sdk_plugin::chain::{Evidence, GuardState, Shown};
 use sdk_plugin::host::StoreRequest;
-use sdk_plugin::scheme::{Gate, Judgement, LaneChoice, OnFail, Plan};
+use sdk_plugin::scheme::{Gate, Judgement, LaneChoice, OnFail, Plan, Verdict};
 use sdk_plugin::testkit::block_on;
 use sdk_plugin::{Amount, PaymentRequest, StepIndex, Value};
 use serde_json::json;
@@ -122,7 +122,11 @@ fn world(proxy: Proxy) -> World {
 fn refused(world: &World, request: &PaymentRequest) -> String {
     let verified = world.verify(request).expect_err("verify refuses");
     let planned = world.plan(request).expect_err("plan refuses");
-    assert_eq!(planned.reason, verified.reason);
+    assert_eq!(planned, verified);
+    // Callers learn by its reason whether the extension is at fault.
+    let is_of_extension = verified.reason.contains("erc20_approval");
+    let extension = is_of_extension.then_some(EXTENSION);
+    assert_eq!(verified.extension.as_deref(), extension, "{}", verified.reason);
     verified.reason
 }
 
@@ -399,6 +403,11 @@ fn the_payer_is_funded_its_approval_sent_and_the_payment_made_one_after_the_othe
         let world = world(proxy);
         let request = with(good(proxy), info());
         assert!(world.verify(&request).is_ok());
+        let used = json!({ EXTENSION: { "status": "success" } });
+        let Verdict::Valid(valid) = world.try_verify(&request).expect("no fault") else {
+            panic!("it is valid");
+        };
+        assert_eq!(valid.extensions, used.as_object().cloned());
         let plan = world.plan(&request).expect("a plan");
         let wei = Amount::from(COST_WEI);
         assert_eq!(

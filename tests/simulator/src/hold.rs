@@ -157,6 +157,7 @@ impl SchemeHandler for HoldScheme {
     async fn verify(&self, cx: &Cx, request: &PaymentRequest) -> Result<Verdict, Fault> {
         Ok(match Self::examine(cx, request, &self.state()?.0) {
             Ok(payload) => Verdict::Valid(Valid {
+                extensions: None,
                 payer: payload.from,
                 extra: None,
                 reserves: None,

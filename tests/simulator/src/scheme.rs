@@ -128,6 +128,7 @@ impl SchemeHandler for SimScheme {
         let (state, height) = self.world.read_state(None)?;
         Ok(match self.examine(cx, request, &state, height) {
             Ok(payload) => Verdict::Valid(Valid {
+                extensions: None,
                 payer: payload.from,
                 extra: None,
                 reserves: None,

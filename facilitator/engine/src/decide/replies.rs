@@ -60,7 +60,7 @@ pub(crate) fn failure(refusal: &Refusal, tx_id: &str, network_as_sent: &str) -> 
         network: network_as_sent.to_owned(),
         amount: None,
         extra: None,
-        extensions: None,
+        extensions: refusal.extensions(),
     }
 }
 

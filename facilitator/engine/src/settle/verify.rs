@@ -43,6 +43,7 @@ impl Settling {
             match decide(row, &call.identity) {
                 Decision::Wait | Decision::TakeRelease => {
                     return good(Valid {
+                        extensions: None,
                         payer: row.payer.clone(),
                         extra: None,
                         reserves: None,
@@ -84,7 +85,10 @@ impl Settling {
                 } else {
                     &refusal.payer
                 };
-                invalid(&refusal.reason, refusal.message.as_deref(), payer)
+                VerifyReply {
+                    extensions: refusal.extensions(),
+                    ..invalid(&refusal.reason, refusal.message.as_deref(), payer)
+                }
             }
             Err(fault) => invalid(
                 reason::UNEXPECTED_VERIFY_ERROR,
@@ -131,7 +135,7 @@ pub(super) fn good(valid: Valid) -> VerifyReply {
         invalid_message: None,
         payer: valid.payer,
         extra: valid.extra,
-        extensions: None,
+        extensions: valid.extensions,
     }
 }
 

@@ -72,6 +72,7 @@ impl SchemeHandler for Free {
     async fn verify(&self, _: &Cx, request: &PaymentRequest) -> Result<Verdict, Fault> {
         // The chain shows nothing of a settlement without a transaction.
         Ok(Verdict::Valid(Valid {
+            extensions: None,
             payer: "p".into(),
             extra: None,
             reserves: request.wants_reserves.then(|| vec![reserve_of(request)]),

@@ -56,6 +56,7 @@ impl SchemeHandler for Saying {
     }
     async fn verify(&self, _: &Cx, _: &PaymentRequest) -> Result<Verdict, Fault> {
         Ok(Verdict::Valid(Valid {
+            extensions: None,
             payer: "p".into(),
             extra: None,
             reserves: None,

@@ -3,6 +3,9 @@
 use base::settlement::{SettlementRecord, SettlementStatus};
 use sdk_plugin::Amount;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
 use super::*;
 
 fn record(id: &str, network: &str) -> SettlementRecord {
@@ -331,4 +334,54 @@ async fn the_id_for_look_ups_is_in_replies_of_version_2_only() {
         let kept = more.then(|| json!({"other": {"kept": true}}));
         assert_eq!(older.get("extensions"), kept.as_ref());
     }
+}
+
+fn results(seen: &Seen) -> Option<Value> {
+    let header = seen.headers.get("extension-responses")?;
+    let bytes = STANDARD.decode(header.as_bytes()).expect("base64");
+    Some(serde_json::from_slice(&bytes).expect("an object"))
+}
+
+/// The official client logs `status`, `rejectedReason`, `reason` and `code` of each extension, and nothing else.
+#[tokio::test]
+async fn what_became_of_extensions_is_in_a_header_of_version_2_and_not_in_the_body() {
+    let sent = json!({
+        "gas": { "status": "rejected", "rejectedReason": "too_dear", "code": 7, "secret": "s", "reason": "a" },
+        "other": { "kept": true },
+        "odd": { "status": 1 },
+    });
+    let expected = json!({
+        "gas": { "status": "rejected", "rejectedReason": "too_dear", "reason": "a" },
+    });
+    let kept = json!({ "odd": { "status": 1 }, "other": { "kept": true } });
+    let reply = SettleReply {
+        extensions: sent.as_object().cloned(),
+        ..success()
+    };
+    let recorded = serde_json::to_string(&reply).expect("a reply");
+    for answer in [SettleAnswer::Reply(reply), SettleAnswer::Replay(recorded)] {
+        let front = front(settling(answer), settings());
+        let newer = front.post_json("/settle", &v2()).await;
+        assert_eq!(results(&newer), Some(expected.clone()));
+        assert_eq!(newer.json()["extensions"], kept);
+        let older = front.post_json("/settle", &v1()).await;
+        assert_eq!(results(&older), None);
+        assert_eq!(older.json()["extensions"], kept);
+    }
+    let front = front(Scripted::default(), settings());
+    let without = front.post_json("/verify", &v2()).await;
+    assert_eq!(results(&without), None, "no extension, no header");
+}
+
+#[tokio::test]
+async fn results_that_are_too_long_for_a_header_are_left_out() {
+    let many = (0..200).map(|number| (format!("extension-{number}"), json!({ "status": "success" })));
+    let reply = SettleReply {
+        extensions: Some(many.collect()),
+        ..success()
+    };
+    let front = front(settling(SettleAnswer::Reply(reply)), settings());
+    let seen = front.post_json("/settle", &v2()).await;
+    assert_eq!((seen.status, results(&seen)), (200, None));
+    assert_eq!(seen.json()["success"], true);
 }

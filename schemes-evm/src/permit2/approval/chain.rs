@@ -12,7 +12,7 @@ use sdk_plugin::{Amount, Cx, Fault};
 use serde_json::json;
 
 use super::funding::{self, Denied};
-use super::{Approval, Limits};
+use super::{Approval, EXTENSION, Limits};
 use crate::abi::AuthorizedToken::transferCall;
 use crate::abi::{GAS_PRICE_ORACLE, GasPriceOracle, PERMIT2};
 use crate::client_signed::SignedByClient;
@@ -54,7 +54,7 @@ pub(crate) async fn check(
     approval: &Approval,
     (wanted, max_gas): (Wanted, u64),
 ) -> Result<Result<(Sponsored, Option<Funds>), Refusal>, Fault> {
-    let refuse = |message: &str| payment.refuse(reason::APPROVAL_FAILED, message);
+    let refuse = |message: &str| payment.refuse_extension(EXTENSION, reason::APPROVAL_FAILED, message);
     let Some(signed) = &approval.signed else {
         return Err(Fault::internal(
             "an approval that does not decode passed its checks",
@@ -215,7 +215,11 @@ impl Seen {
         }
         if let Executed::Failed(failure) = approves {
             let why = format!("the approval would fail: {}", failure.text());
-            return Ok(Err(payment.refuse(reason::APPROVAL_FAILED, &why)));
+            return Ok(Err(payment.refuse_extension(
+                EXTENSION,
+                reason::APPROVAL_FAILED,
+                &why,
+            )));
         }
         if let Executed::Failed(failure) = transfers {
             let why = format!("the transfer would fail: {}", failure.text());
@@ -245,7 +249,7 @@ impl Seen {
 
     fn refused(&self, payment: &Payment, signed: &SignedByClient) -> Option<Refusal> {
         let refuse = |why: &str| {
-            let mut refusal = payment.refuse(reason::APPROVAL_FAILED, why);
+            let mut refusal = payment.refuse_extension(EXTENSION, reason::APPROVAL_FAILED, why);
             // An earlier payment of the payer with an approval may be what stands in the way.
             refusal.of_state = true;
             Some(refusal)

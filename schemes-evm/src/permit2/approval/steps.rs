@@ -6,7 +6,7 @@ use sdk_plugin::scheme::{Call, EvidenceWanted, Gate, Judgement, LaneChoice, OnFa
 use sdk_plugin::{Amount, Fault, HexBytes, Value};
 use serde::{Deserialize, Serialize};
 
-use super::Sponsored;
+use super::{EXTENSION, Sponsored};
 
 use crate::abi::{APPROVE_SELECTOR, NATIVE_TRANSFER};
 use crate::options::Options;
@@ -104,6 +104,9 @@ pub(crate) fn judge(plan: &Plan, memo: Memo, evidence: &Evidence) -> Judgement {
         Shown::Reverted { message, .. } => message.clone().unwrap_or_else(|| "it reverted".into()),
         Shown::Dead { why } => why.clone(),
     };
-    let refusal = Refusal::new(reason::APPROVAL_BROADCAST_FAILED, plan.payer.clone());
+    let refusal = Refusal {
+        extension: Some(EXTENSION.to_owned()),
+        ..Refusal::new(reason::APPROVAL_BROADCAST_FAILED, plan.payer.clone())
+    };
     Judgement::NotPaid(refusal.with_message(format!("{what}: {why}")))
 }
