@@ -3,6 +3,7 @@
 mod anchoring;
 mod brief;
 mod building;
+mod clients;
 mod limits;
 mod malformed;
 mod node;
