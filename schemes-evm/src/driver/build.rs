@@ -19,7 +19,7 @@ use crate::client_signed::SignedByClient;
 use crate::options::Options;
 use crate::recovery;
 use crate::rpc::{self, EthCall, Executed};
-use crate::{deployment, text};
+use crate::{deployment, step, text};
 
 /// Signs these steps for the slot.
 pub(super) async fn steps(cx: &Cx, slot: &Slot, bid: &Bid, steps: &[Step]) -> Result<Built, Fault> {
@@ -32,11 +32,15 @@ pub(super) async fn steps(cx: &Cx, slot: &Slot, bid: &Bid, steps: &[Step]) -> Re
         return client_signed(slot, &step.call);
     }
     check_lane(step, slot)?;
-    let wanted = Wanted::of_call(cx, &step.call)?;
-    if slot.is_simulated()
-        && let Some(why) = would_fail(cx, slot, &wanted).await?
-    {
-        return Ok(Built::would_fail(why));
+    let mut wanted = Wanted::of_call(cx, &step.call)?;
+    if slot.is_simulated() {
+        match simulated(cx, slot, &wanted).await? {
+            Ok(Some(used)) => {
+                wanted.gas_limit = step::gas_limit(&wanted.input, used, wanted.gas_limit);
+            }
+            Ok(None) => {}
+            Err(why) => return Ok(Built::would_fail(why)),
+        }
     }
     sign(cx, slot, bid, &wanted).await
 }
@@ -88,20 +92,23 @@ fn client_signed(slot: &Slot, call: &Call) -> Result<Built, Fault> {
     }
 }
 
-/// Why the call would fail at the newest block; `None`: it would not.
-async fn would_fail(cx: &Cx, slot: &Slot, wanted: &Wanted) -> Result<Option<String>, Fault> {
+/// The gas that the call uses at the newest block, as far as the node estimates it; or why it would fail.
+async fn simulated(cx: &Cx, slot: &Slot, wanted: &Wanted) -> Result<Result<Option<u64>, String>, Fault> {
     let call = EthCall {
         from: Some(lane_signer(slot)?),
         to: wanted.to,
         data: wanted.input.to_vec(),
         gas: Some(wanted.gas_limit),
     };
-    let calls = vec![rpc::chain_id(), call.call()];
+    let calls = vec![rpc::chain_id(), call.call(), call.estimate()];
     let mut answers = rpc::NODES.read_all(cx, calls).await?;
     rpc::check_chain(answers.take()?, &slot.lane.network)?;
     Ok(match rpc::executed(answers.take()?, "eth_call")? {
-        Executed::Returned(_) => None,
-        Executed::Failed(failure) => Some(failure.text()),
+        Executed::Returned(_) => {
+            let estimated = rpc::estimated(answers.take()?, "eth_estimateGas");
+            Ok(estimated.ok().and_then(Result::ok))
+        }
+        Executed::Failed(failure) => Err(failure.text()),
     })
 }
 

@@ -10,14 +10,14 @@ use schemes_evm::abi::PERMIT2;
 use schemes_evm::permit2::Proxy;
 use schemes_evm::permit2::approval::{EXTENSION, Limits};
 use sdk_plugin::chain::{Evidence, GuardState, Shown};
-use sdk_plugin::host::StoreRequest;
+use sdk_plugin::host::{StoreCondition, StoreRequest, StoreWrite};
 use sdk_plugin::scheme::{Gate, Judgement, LaneChoice, OnFail, Plan, Verdict};
 use sdk_plugin::testkit::block_on;
 use sdk_plugin::{Amount, PaymentRequest, StepIndex, Value};
 use serde_json::json;
 
 use crate::world::{
-    ASSET, BOTH, Chain, FACILITATOR, Findings, NOW_S, OTHER, PAYER, World, good, hex_result, revert,
+    ASSET, BOTH, Chain, FACILITATOR, Findings, NOW_S, OTHER, Offer, PAYER, World, good, hex_result, revert,
     sponsored, word_result,
 };
 
@@ -331,7 +331,13 @@ fn other_types_and_usual_prices_are_planned() {
 #[test]
 fn what_the_chain_shows_refuses_with_the_reason_of_the_payment() {
     type Change = fn(&mut Chain);
-    let cases: [(&str, Change); 7] = [
+    let cases: [(&str, Change); 9] = [
+        ("erc20_approval_tx_failed", |chain| {
+            chain.receives = revert("no");
+        }),
+        ("erc20_approval_tx_failed", |chain| {
+            chain.approves = word_result(0)
+        }),
         ("erc20_approval_tx_failed", |chain| chain.pending_nonce = 8),
         ("erc20_approval_tx_failed", |chain| chain.next_nonce = 6),
         ("erc20_approval_tx_failed", |chain| {
@@ -435,7 +441,11 @@ fn the_payer_is_funded_its_approval_sent_and_the_payment_made_one_after_the_othe
             info()["signedTransaction"],
             "the payer's bytes go as they are"
         );
-        assert_eq!(approval.expires_at_s, Some(NOW_S + 120));
+        // A minute and a quarter for each of them, at one confirmation.
+        assert_eq!(
+            (fund.expires_at_s, approval.expires_at_s),
+            (Some(NOW_S + 75), Some(NOW_S + 150))
+        );
         assert_eq!((plan.writes.len(), plan.reserves.len()), (2, 1));
     }
 }
@@ -493,18 +503,52 @@ fn t38_funding_has_a_limit_for_each_payer_and_for_a_day() {
         "erc20_approval_tx_failed",
         "once a day"
     );
-    let of_day = |plan: &Plan| {
-        plan.writes
-            .iter()
-            .map(|write| write.value.clone())
-            .collect::<Vec<_>>()
+    // Another payer uses another share of the day, and there are two.
+    let shares = |plan: &Plan| {
+        let keys = plan.writes.iter().map(|write| write.key.clone());
+        keys.filter(|key| key.contains("/share/")).collect::<Vec<_>>()
     };
+    assert_eq!(shares(&plan).len(), 1);
+    let all = (0..2).map(|share| StoreWrite {
+        key: shares(&plan)[0]
+            .rsplit_once('/')
+            .map(|(prefix, _)| format!("{prefix}/{share}"))
+            .expect("a key"),
+        value: json!({}),
+        condition: StoreCondition::Always,
+        expires_at_ms: None,
+    });
+    let used_up = self::world(Proxy::Exact);
+    block_on(used_up.cx().store(StoreRequest::Write {
+        writes: all.collect(),
+    }))
+    .expect("a store");
     assert_eq!(
-        of_day(&plan),
-        [json!(COST_WEI.to_string()), json!(COST_WEI.to_string())]
+        refused(&used_up, &request),
+        "erc20_approval_tx_failed",
+        "the day's budget"
     );
     world.host.advance_ms(24 * 60 * 60 * 1_000);
     assert!(world.plan(&request).is_ok(), "the next day");
+}
+
+/// The permit must outlive all transactions, and a node without pending transactions is as good as others.
+#[test]
+fn a_permit_that_ends_before_the_payment_can_be_made_funds_nobody() {
+    let ending = |left_s: u64| {
+        let offer = Offer {
+            deadline: NOW_S + left_s,
+            ..Offer::of(Proxy::Exact)
+        };
+        with(offer.signed(), info())
+    };
+    for (native, left_s) in [(0, 18), (COST_WEI, 12)] {
+        let mut chain = unapproved();
+        chain.native = native;
+        let world = World::on(Proxy::Exact, chain).sponsoring(LIMITS);
+        assert!(world.verify(&ending(left_s)).is_ok());
+        assert_eq!(refused(&world, &ending(left_s - 1)), "erc20_approval_tx_failed");
+    }
 }
 
 #[test]

@@ -55,6 +55,8 @@ pub struct Chain {
     pub base_fee: Option<u64>,
     /// What becomes of the payer's own `approve` and `transfer`.
     pub approves: RpcResult,
+    /// What becomes of native currency that it is sent.
+    pub receives: RpcResult,
     pub transfers: RpcResult,
     /// A word of the payer's nonces at Permit2.
     pub nonces: RpcResult,
@@ -80,6 +82,7 @@ impl Default for Chain {
             native: 0,
             base_fee: Some(500_000_000),
             approves: word_result(1),
+            receives: hex_result(&[]),
             transfers: word_result(1),
             nonces: word_result(0),
             data_fee: hex_result(&[]),
@@ -388,6 +391,7 @@ fn answer(chain: &Chain, proxy: Proxy, method: &str, params: &Value) -> RpcResul
         "eth_call" if to == proxy => chain.simulation.clone(),
         "eth_call" if to == ASSET && data.starts_with("0x70a08231") => chain.balance.clone(),
         "eth_call" if to == PAYER.to_lowercase() && data.starts_with("0x1626ba7e") => chain.wallet.clone(),
+        "eth_call" if to == PAYER.to_lowercase() && params[0]["value"] == "0x1" => chain.receives.clone(),
         "eth_call" if to == lower(MULTICALL3) => chain.diagnosis.clone(),
         _ => panic!("unexpected {method} {params}"),
     }

@@ -4,22 +4,22 @@
 //! whether the token lets the payer move the amount to the payee at all. The proxy's call is simulated before it is signed,
 //! once the approval is there.
 
-use alloy_primitives::U256;
+use alloy_primitives::{Address, U256};
 use alloy_sol_types::SolCall;
-use sdk_plugin::host::{RpcCall, StoreWrite};
+use sdk_plugin::host::{RpcCall, RpcResult, StoreWrite};
 use sdk_plugin::scheme::Refusal;
 use sdk_plugin::{Amount, Cx, Fault};
 use serde_json::json;
 
 use super::funding::{self, Denied};
-use super::{Approval, EXTENSION, Limits};
+use super::{Approval, EXTENSION, Limits, RECEIVING_GAS};
 use crate::abi::AuthorizedToken::transferCall;
 use crate::abi::{GAS_PRICE_ORACLE, GasPriceOracle, PERMIT2};
 use crate::client_signed::SignedByClient;
 use crate::permit2::payment::Payment;
 use crate::permit2::{nonce, reason};
 use crate::rpc::{self, Answers, EthCall, Executed};
-use crate::step::{GasLimits, Wanted};
+use crate::step::{self, GasLimits, Wanted};
 use crate::text;
 use crate::transfer::Funds;
 
@@ -29,6 +29,12 @@ const MAX_GAS: u64 = 100_000;
 const MOST_BASE_FEES: u128 = 10;
 /// Official buyers offer this where they know no price, in wei: it is accepted at any base fee.
 const USUAL_PRICE_WEI: u128 = 1_000_000_000;
+/// The most gas that a payment through the proxy may use, as far as it can't be simulated: the official facilitators' limit. The
+/// driver lowers it to what the payment needs.
+const USUAL_GAS: u64 = 300_000;
+/// The least time that each transaction may take to be confirmed, in seconds: for one block, and for each further one.
+const STEP_S: u64 = 4;
+const CONFIRMATION_S: u64 = 2;
 /// Transactions of the types 0 to 2 carry no blobs and no authorizations of EIP-7702.
 const HIGHEST_TYPE: u8 = 2;
 
@@ -64,18 +70,21 @@ pub(crate) async fn check(
         return Ok(Err(refuse(why)));
     }
     let gas = GasLimits::of(cx.network(), payment.asset, max_gas)?;
+    let calls = reads(payment, approval, signed, gas, step::first_signer(cx)?);
     let (mut refusal, mut fault) = (None, None);
-    for mut answers in rpc::compare_or_read(cx, reads(payment, approval, signed, gas))
-        .await?
-        .sets
-    {
+    for mut answers in rpc::compare_or_read(cx, calls).await?.sets {
         match Seen::read(cx, payment, &mut answers) {
-            Ok(Ok(seen)) => match seen.refused(payment, signed) {
+            Ok(Ok(seen)) => match seen.refused(cx, payment, signed) {
                 None => {
                     let lacking = seen.lacking(signed);
                     let funding = match funded(cx, limits, payment, lacking).await? {
                         Ok(funding) => funding,
-                        Err(why) => return Ok(Err(refuse(why))),
+                        Err((why, of_state)) => {
+                            return Ok(Err(Refusal {
+                                of_state,
+                                ..refuse(why)
+                            }));
+                        }
                     };
                     let sponsored = Sponsored {
                         bytes: approval.bytes.clone(),
@@ -85,7 +94,7 @@ pub(crate) async fn check(
                     let funds = Funds {
                         available: Amount(seen.balance),
                         height: seen.height,
-                        gas_limit: gas.assumed,
+                        gas_limit: gas.assumed.min(USUAL_GAS),
                     };
                     let is_planned = wanted == Wanted::Plan;
                     return Ok(Ok((sponsored, is_planned.then_some(funds))));
@@ -131,13 +140,19 @@ fn refused_terms(payment: &Payment, approval: &Approval, signed: &SignedByClient
 
 /// The height comes before the balance, so that the balance is not older. The nonce that counts is the one after all that the
 /// node knows of; where that differs from the landed ones, another transaction of the payer is on its way.
-fn reads(payment: &Payment, approval: &Approval, signed: &SignedByClient, gas: GasLimits) -> Vec<RpcCall> {
+fn reads(
+    payment: &Payment,
+    approval: &Approval,
+    signed: &SignedByClient,
+    gas: GasLimits,
+    sender: Address,
+) -> Vec<RpcCall> {
     let payer = payment.permit.from;
-    let from_payer = |data: Vec<u8>| EthCall {
+    let from_payer = |data: Vec<u8>, gas: u64| EthCall {
         from: Some(payer),
         to: payment.asset,
         data,
-        gas: Some(gas.max_gas),
+        gas: Some(gas),
     };
     let transfer = transferCall {
         to: payment.pay_to,
@@ -160,8 +175,10 @@ fn reads(payment: &Payment, approval: &Approval, signed: &SignedByClient, gas: G
             gas: None,
         }
         .call(),
-        from_payer(signed.input.to_vec()).call(),
-        from_payer(transfer.abi_encode()).call(),
+        // With the gas that it has, which pays for its calldata too.
+        from_payer(signed.input.to_vec(), signed.gas_limit).call(),
+        from_payer(transfer.abi_encode(), gas.max_gas).call(),
+        receiving(sender, payer),
         EthCall {
             from: None,
             to: GAS_PRICE_ORACLE,
@@ -172,9 +189,24 @@ fn reads(payment: &Payment, approval: &Approval, signed: &SignedByClient, gas: G
     ]
 }
 
+/// A transfer of the least native currency to the payer: an account with code may not take it.
+fn receiving(sender: Address, payer: Address) -> RpcCall {
+    let mut call = EthCall {
+        from: Some(sender),
+        to: payer,
+        data: Vec::new(),
+        gas: Some(RECEIVING_GAS),
+    }
+    .object();
+    call["value"] = "0x1".into();
+    rpc::request("eth_call", json!([call, "latest"]))
+}
+
 /// What one node shows.
 #[derive(Debug)]
 struct Seen {
+    /// The payer's account takes native currency.
+    takes_native: bool,
     height: u64,
     /// Wei; `None`: the chain has no base fee.
     base_fee: Option<U256>,
@@ -198,12 +230,17 @@ impl Seen {
             .ok_or_else(|| rpc::malformed_block(&block, &["number"]))?;
         let balance = rpc::executed_word(answers.take()?, "balanceOf of the payer")?;
         let next_nonce = rpc::count(answers.take()?, "eth_getTransactionCount")?;
-        let pending_nonce = rpc::count(answers.take()?, "eth_getTransactionCount")?;
+        // Some nodes know no pending transactions.
+        let pending_nonce = match answers.take()? {
+            RpcResult::Error(_) => next_nonce,
+            answer @ RpcResult::Ok(_) => rpc::count(answer, "eth_getTransactionCount")?,
+        };
         let native = rpc::big_quantity(answers.take()?, "eth_getBalance of the payer")?;
         let used = rpc::executed_word(answers.take()?, "nonceBitmap of Permit2")?
             .ok_or_else(|| Fault::unavailable("nonceBitmap of Permit2: the node answered no word"))?;
         let approves = rpc::executed(answers.take()?, "simulation of the approval")?;
         let transfers = rpc::executed(answers.take()?, "simulation of the transfer")?;
+        let receives = rpc::executed(answers.take()?, "simulation of the funding")?;
         let data_fee = match rpc::executed(answers.take()?, "getL1Fee")? {
             Executed::Returned(data) => data.first_chunk::<32>().map(|word| U256::from_be_bytes(*word)),
             Executed::Failed(_) => None,
@@ -213,8 +250,16 @@ impl Seen {
                 payment.refuse(reason::INVALID_NONCE, "the permit's nonce is used")
             ));
         }
-        if let Executed::Failed(failure) = approves {
-            let why = format!("the approval would fail: {}", failure.text());
+        let failed = match approves {
+            Executed::Failed(failure) => Some(failure.text()),
+            // Tokens that return nothing revert instead.
+            Executed::Returned(data) if !data.is_empty() && data.iter().all(|byte| *byte == 0) => {
+                Some("the token returns false".to_owned())
+            }
+            Executed::Returned(_) => None,
+        };
+        if let Some(why) = failed {
+            let why = format!("the approval would fail: {why}");
             return Ok(Err(payment.refuse_extension(
                 EXTENSION,
                 reason::APPROVAL_FAILED,
@@ -237,6 +282,7 @@ impl Seen {
             return Ok(Err(payment.refuse(reason::INSUFFICIENT_BALANCE, &why)));
         }
         Ok(Ok(Self {
+            takes_native: matches!(receives, Executed::Returned(_)),
             height,
             base_fee: block.get("baseFeePerGas").and_then(rpc::as_u256),
             balance,
@@ -247,7 +293,7 @@ impl Seen {
         }))
     }
 
-    fn refused(&self, payment: &Payment, signed: &SignedByClient) -> Option<Refusal> {
+    fn refused(&self, cx: &Cx, payment: &Payment, signed: &SignedByClient) -> Option<Refusal> {
         let refuse = |why: &str| {
             let mut refusal = payment.refuse_extension(EXTENSION, reason::APPROVAL_FAILED, why);
             // An earlier payment of the payer with an approval may be what stands in the way.
@@ -257,9 +303,14 @@ impl Seen {
         if signed.nonce != self.next_nonce || signed.nonce != self.pending_nonce {
             return refuse("the approval's nonce is not the payer's next one");
         }
-        let Some(base_fee) = self.base_fee else {
-            return None;
-        };
+        let is_funded = !self.lacking(signed).is_zero();
+        if is_funded && !self.takes_native {
+            return refuse("the payer's account does not take the native currency that it lacks");
+        }
+        if !has_time(cx, payment, is_funded) {
+            return refuse("the permit ends before an approval and the payment can be made");
+        }
+        let base_fee = self.base_fee?;
         let price = U256::from(signed.max_fee);
         if price < base_fee {
             return refuse("the approval's price is below the base fee");
@@ -280,13 +331,23 @@ impl Seen {
     }
 }
 
-/// What the payer is given, or why it gets nothing.
+/// Whether the permit leaves time for all transactions, one after the other.
+fn has_time(cx: &Cx, payment: &Payment, is_funded: bool) -> bool {
+    let each_s = CONFIRMATION_S
+        .saturating_mul(cx.network().confirmations)
+        .saturating_add(STEP_S);
+    let steps = if is_funded { 3 } else { 2 };
+    let ends_s = each_s.saturating_mul(steps).saturating_add(cx.now_s());
+    payment.permit.deadline >= U256::from(ends_s)
+}
+
+/// What the payer is given; or why it gets nothing, and whether that may change with an earlier payment of the payer.
 async fn funded(
     cx: &Cx,
     limits: &Limits,
     payment: &Payment,
     lacking: U256,
-) -> Result<Result<Option<(Amount, Vec<StoreWrite>)>, &'static str>, Fault> {
+) -> Result<Result<Option<(Amount, Vec<StoreWrite>)>, (&'static str, bool)>, Fault> {
     if lacking.is_zero() {
         return Ok(Ok(None));
     }
@@ -294,10 +355,18 @@ async fn funded(
     let payer = text::lower(payment.permit.from);
     Ok(match funding::rows(cx, limits, &payer, wei).await? {
         Ok(rows) => Ok(Some((wei, rows))),
-        Err(Denied::TooMuch) => {
-            Err("the payer lacks more native currency for its approval than this facilitator gives")
-        }
-        Err(Denied::PayerToday) => Err("the payer was given native currency for an approval today already"),
-        Err(Denied::Day) => Err("what this facilitator gives for approvals is used up today"),
+        Err(Denied::TooMuch) => Err((
+            "the payer lacks more native currency for its approval than this facilitator gives",
+            false,
+        )),
+        // What it was given may be on its way.
+        Err(Denied::PayerToday) => Err((
+            "the payer was given native currency for an approval today already",
+            true,
+        )),
+        Err(Denied::Day) => Err((
+            "what this facilitator gives for approvals is used up today",
+            false,
+        )),
     })
 }

@@ -1,13 +1,21 @@
 //! What payers were given today, in rows of the plugin's store. They are written in the commit that opens the payment, with
 //! conditions, so that no two payments spend the same part of a budget, on any node.
+//!
+//! A day's budget has equal shares, each of what one payer may be given at most. A payer uses up one share, however little it
+//! lacks: the transfer to it costs gas too. Each share has a row of its own, so that payments seldom want the same one.
 
-use sdk_plugin::host::{StoreCondition, StoreRequest, StoreResponse, StoreWrite};
-use sdk_plugin::{Amount, Cx, Fault, Value};
+use std::collections::BTreeSet;
+
+use alloy_primitives::keccak256;
+use sdk_plugin::host::{StoreCondition, StoreRequest, StoreResponse, StoreRow, StoreWrite};
+use sdk_plugin::{Amount, Cx, Fault};
 use serde_json::json;
 
 use super::Limits;
 
 const DAY_S: u64 = 24 * 60 * 60;
+/// The most shares of a day: as many rows as one scan returns.
+const MOST_SHARES: u32 = 1_000;
 
 /// Why a payer gets nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,55 +41,46 @@ pub(super) async fn rows(
     if wei > limits.max_funding_wei {
         return Ok(Err(Denied::TooMuch));
     }
-    let network = &cx.network().id;
     let day = cx.now_s() / DAY_S;
-    // A clock may jump back by less than a day.
-    let expires_at_ms = day.checked_add(2).and_then(|day| day.checked_mul(DAY_S * 1_000));
-    let of_payer = format!("approval-funding/{network}/{day}/{payer}");
-    if get(cx, &of_payer).await?.is_some() {
+    let of_day = format!("approval-funding/{}/{day}", cx.network().id);
+    let of_payer = format!("{of_day}/payer/{payer}");
+    let get = StoreRequest::Get {
+        key: of_payer.clone(),
+    };
+    if !read(cx, get).await?.is_empty() {
         return Ok(Err(Denied::PayerToday));
     }
-    let of_day = format!("approval-funding/{network}/{day}");
-    let before = get(cx, &of_day).await?;
-    let spent = match &before {
-        Some(value) => amount(value)?,
-        None => Amount::ZERO,
+    let shares_prefix = format!("{of_day}/share/");
+    let scan = StoreRequest::Scan {
+        prefix: shares_prefix.clone(),
+        after: None,
+        limit: MOST_SHARES,
     };
-    let Some(after) = spent
-        .checked_add(wei)
-        .filter(|after| *after <= limits.max_funding_per_day_wei)
-    else {
+    let used: BTreeSet<String> = read(cx, scan).await?.into_iter().map(|row| row.key).collect();
+    let shares = limits.shares().min(MOST_SHARES);
+    let start = u32::from_be_bytes(keccak256(payer).0[..4].try_into().unwrap_or_default());
+    let free = (0..shares)
+        .filter_map(|at| start.wrapping_add(at).checked_rem(shares))
+        .map(|share| format!("{shares_prefix}{share}"))
+        .find(|key| !used.contains(key));
+    let Some(of_share) = free else {
         return Ok(Err(Denied::Day));
     };
-    Ok(Ok(vec![
-        StoreWrite {
-            key: of_payer,
-            value: json!(wei),
-            condition: StoreCondition::Absent,
-            expires_at_ms,
-        },
-        StoreWrite {
-            key: of_day,
-            value: json!(after),
-            condition: match before {
-                Some(value) => StoreCondition::Equals { value },
-                None => StoreCondition::Absent,
-            },
-            expires_at_ms,
-        },
-    ]))
+    let row = |key| StoreWrite {
+        key,
+        value: json!({ "payer": payer, "wei": wei }),
+        condition: StoreCondition::Absent,
+        // A clock may jump back by less than a day.
+        expires_at_ms: day.checked_add(2).and_then(|day| day.checked_mul(DAY_S * 1_000)),
+    };
+    Ok(Ok(vec![row(of_payer), row(of_share)]))
 }
 
-async fn get(cx: &Cx, key: &str) -> Result<Option<Value>, Fault> {
-    match cx.store(StoreRequest::Get { key: key.to_owned() }).await? {
-        StoreResponse::Rows { rows } => Ok(rows.into_iter().next().map(|row| row.value)),
+async fn read(cx: &Cx, request: StoreRequest) -> Result<Vec<StoreRow>, Fault> {
+    match cx.store(request).await? {
+        StoreResponse::Rows { rows } => Ok(rows),
         StoreResponse::Written | StoreResponse::Conflict { .. } => {
             Err(Fault::internal("the store answered a read with no rows"))
         }
     }
-}
-
-fn amount(value: &Value) -> Result<Amount, Fault> {
-    serde_json::from_value(value.clone())
-        .map_err(|error| Fault::internal(format!("the row of a day's approvals can't be read: {error}")))
 }

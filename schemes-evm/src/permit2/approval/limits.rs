@@ -12,11 +12,17 @@ pub struct Limits {
     /// The most native currency that one payer is given for its approval, once a day, in wei. The host keeps to it too. With 0,
     /// payers need their own.
     pub max_funding_wei: Amount,
-    /// The most that all payers are given in one day (UTC), in wei.
+    /// The most that all payers are given in one day (UTC), in wei. Each payer counts as if it got the most.
     pub max_funding_per_day_wei: Amount,
 }
 
 impl Limits {
+    /// How many payers are given something in a day.
+    pub(super) fn shares(&self) -> u32 {
+        let shares = self.max_funding_per_day_wei.0.checked_div(self.max_funding_wei.0);
+        shares.map_or(0, |shares| u32::try_from(shares).unwrap_or(u32::MAX))
+    }
+
     /// # Errors
     /// What can't be meant.
     pub fn check(&self, network: &str) -> Result<(), String> {

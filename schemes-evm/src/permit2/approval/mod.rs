@@ -19,6 +19,9 @@ mod funding;
 mod limits;
 mod steps;
 
+/// Gas of a transfer of native currency, with some for what an account with code (EIP-7702) runs when it receives.
+const RECEIVING_GAS: u64 = 51_000;
+
 pub(crate) use self::chain::{Sponsored, check};
 pub use self::extension::EXTENSION;
 pub(crate) use self::extension::{Approval, canonical};

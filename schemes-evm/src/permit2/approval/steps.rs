@@ -6,7 +6,7 @@ use sdk_plugin::scheme::{Call, EvidenceWanted, Gate, Judgement, LaneChoice, OnFa
 use sdk_plugin::{Amount, Fault, HexBytes, Value};
 use serde::{Deserialize, Serialize};
 
-use super::{EXTENSION, Sponsored};
+use super::{EXTENSION, RECEIVING_GAS, Sponsored};
 
 use crate::abi::{APPROVE_SELECTOR, NATIVE_TRANSFER};
 use crate::options::Options;
@@ -14,10 +14,9 @@ use crate::permit2::payment::Payment;
 use crate::permit2::reason;
 use crate::{step, text};
 
-/// How long the approval may take to land, in seconds. Official sellers wait for a minute and a half.
-const WAIT_S: u64 = 120;
-/// Gas beside that of a plain transfer, for what an account with code (EIP-7702) runs when it receives.
-const RECEIVE_GAS: u64 = 30_000;
+/// How long each of the steps may take to land, in seconds, and more for each block that must confirm it.
+const WAIT_S: u64 = 60;
+const CONFIRMATION_S: u64 = 15;
 
 /// What judge needs to know of such a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,10 +52,13 @@ pub(crate) fn before(
     network: &NetworkView,
     now_s: u64,
 ) -> Result<Vec<Step>, Fault> {
-    let ends_s = text::seconds(payment.permit.deadline)
-        .unwrap_or(u64::MAX)
-        .min(now_s.saturating_add(WAIT_S));
-    let step = |call: Call, lane: LaneChoice, gate: Gate, does: Does| -> Result<Step, Fault> {
+    let deadline_s = text::seconds(payment.permit.deadline).unwrap_or(u64::MAX);
+    let each_s = CONFIRMATION_S
+        .saturating_mul(network.confirmations)
+        .saturating_add(WAIT_S);
+    let mut ends_s = now_s;
+    let mut step = |call: Call, lane: LaneChoice, gate: Gate, does: Does| -> Result<Step, Fault> {
+        ends_s = ends_s.saturating_add(each_s).min(deadline_s);
         Ok(Step {
             call,
             lane,
@@ -74,13 +76,13 @@ pub(crate) fn before(
     };
     let mut steps = Vec::new();
     if let Some((wei, _)) = &sponsored.funding {
-        let gas = Options::read(&network.options)?.fill_gas;
+        let gas = Options::read(&network.options)?.fill_gas.max(RECEIVING_GAS);
         let call = Call {
             target: text::lower(payment.permit.from),
             operation: NATIVE_TRANSFER.into(),
             data: HexBytes::default(),
             native_value: *wei,
-            compute_limit: Some(gas.saturating_add(RECEIVE_GAS)),
+            compute_limit: Some(gas),
         };
         steps.push(step(call, lane.clone(), Gate::None, Does::Fund)?);
     }
