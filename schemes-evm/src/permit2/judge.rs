@@ -68,7 +68,8 @@ fn judgement(plan: &Plan, memo: &Memo, evidence: &Evidence, now_s: u64) -> Judge
             reason::DEADLINE,
             format!("the permit expired before it could be used: {why}"),
         ),
-        Shown::Dead { why } => not_paid(plan, names.transaction_failed, why.clone()),
+        // The call may have been simulated, with the contract's own reason.
+        Shown::Dead { why } => not_paid(plan, revert::reason_for(why, memo.proxy), why.clone()),
     };
     if let Some(judgement) = explained(plan, memo, &evidence.foreign) {
         return judgement;

@@ -1,7 +1,7 @@
 //! The official clients: a paid API and a buyer, as Node.js processes.
 
 use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 
 use devnet::Npm;
 use serde_json::Value;
@@ -19,6 +19,8 @@ pub enum Generation {
 /// A paid API; dropping it stops it.
 #[derive(Debug)]
 pub struct Seller {
+    /// The official middleware writes to it: a closed pipe would end the process.
+    _output: Option<BufReader<ChildStdout>>,
     child: Child,
     _leash: Leash,
     /// What costs money.
@@ -79,13 +81,15 @@ impl Seller {
             .spawn()
             .map_err(lost)?;
         let mut line = String::new();
-        if let Some(stdout) = child.stdout.take() {
-            BufReader::new(stdout).read_line(&mut line).map_err(lost)?;
+        let mut output = child.stdout.take().map(BufReader::new);
+        if let Some(output) = &mut output {
+            output.read_line(&mut line).map_err(lost)?;
         }
         let started: Value = serde_json::from_str(&line).unwrap_or_default();
         match (started["resource"].as_str(), started["listening"].as_str()) {
             (Some(resource), Some(address)) => Ok(Seller {
                 _leash: Leash::on(&child)?,
+                _output: output,
                 child,
                 resource: resource.to_owned(),
                 address: address.to_owned(),

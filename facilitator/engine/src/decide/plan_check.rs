@@ -27,6 +27,10 @@ pub fn check(plan: &Plan, kind: &Kind) -> Result<(), String> {
     if plan.reserves.len() > MAX_ROWS || plan.holds.len() > MAX_ROWS {
         return Err(format!("a plan has at most {MAX_ROWS} reserves and holds"));
     }
+    let moving = plan.steps.iter().filter(|step| !step.call.native_value.is_zero());
+    if moving.count() > 1 {
+        return Err("at most one step of a plan moves native currency".into());
+    }
     super::rows::check(&plan.writes, &plan.jobs, kind)?;
     let lanes = kind.network.all_lanes();
     let is_signer = |address: &str| lanes.iter().any(|lane| lane.signer == *address);

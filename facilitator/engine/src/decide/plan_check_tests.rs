@@ -311,12 +311,16 @@ fn law6_native_currency_goes_to_the_payer_alone_and_no_more_than_the_operator_wr
     funding.steps.insert(0, fund);
     assert_eq!(check(&funding, &kind()), Ok(()));
 
-    let cases: [(&str, Edit); 3] = [
+    let cases: [(&str, Edit); 4] = [
+        ("at most one step", |plan| {
+            plan.steps.insert(0, plan.steps[0].clone());
+        }),
         ("moves 71 of native currency, and 70 is granted", |plan| {
             plan.steps[0].call.native_value = Amount::from(71u64);
         }),
         ("which is not granted", |plan| plan.payer = "0xac".into()),
         ("moves 1 of native currency, and 0 is granted", |plan| {
+            plan.steps[0].call.native_value = Amount::ZERO;
             plan.steps[1].call.native_value = Amount::from(1u64);
         }),
     ];

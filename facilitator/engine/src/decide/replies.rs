@@ -3,7 +3,7 @@
 use crate::decide::claim::{Decision, RequestIdentity, decide};
 use crate::decide::faults::{passes_by_itself, public_message};
 use base::service::SettleAnswer;
-use journal::{CommitError, Outcome, PaidRow, SettlementRow};
+use journal::{CommitError, Outcome, PaidRow, SettlementRow, StepState};
 use sdk_plugin::Fault;
 use sdk_plugin::scheme::Refusal;
 use sdk_plugin::wire::{SettleReply, reason};
@@ -68,6 +68,16 @@ pub(crate) fn failure(refusal: &Refusal, tx_id: &str, network_as_sent: &str) -> 
 #[must_use]
 pub(crate) fn pending(row: &SettlementRow, network_as_sent: &str) -> SettleReply {
     let refusal = Refusal::new(reason::SETTLEMENT_PENDING, row.payer.clone());
+    let is_preparing = row.steps.first().is_some_and(|step| !step.pays)
+        && row
+            .steps
+            .iter()
+            .any(|step| step.pays && step.state == StepState::Waiting);
+    let refusal = if is_preparing {
+        refusal.with_message("this transaction prepares the payment; that of the payment follows")
+    } else {
+        refusal
+    };
     let tx_id = row.tx_id.as_deref().unwrap_or_default();
     SettleReply {
         extensions: with_id(None, row),

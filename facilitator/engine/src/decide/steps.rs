@@ -3,7 +3,7 @@
 use journal::{Event, Ground, GroundAt, Outcome, SettlementRow, StepState};
 use sdk_plugin::StepIndex;
 use sdk_plugin::chain::{Evidence, ForeignTx, GuardState, Shown};
-use sdk_plugin::scheme::{Gate, OnFail, Paid, Plan, Refusal};
+use sdk_plugin::scheme::{Gate, LaneChoice, OnFail, Paid, Plan, Refusal};
 use sdk_plugin::wire::reason::UNEXPECTED_SETTLE_ERROR;
 
 /// What decided the steps of a slot.
@@ -35,6 +35,16 @@ pub(crate) fn is_gate_open(row: &SettlementRow, step: StepIndex, gate: Gate) -> 
         }
         (Some(before), Gate::Final) => before.is_final,
     }
+}
+
+/// Whether the step before this one is a client's own transaction. A call that needs its effect is simulated again before it is
+/// signed: what the plan read was without that.
+#[must_use]
+pub(crate) fn follows_client_signed(plan: Option<&Plan>, step: StepIndex) -> bool {
+    let before = plan
+        .zip(step.previous())
+        .and_then(|(plan, before)| before.of(&plan.steps));
+    before.is_some_and(|before| before.lane == LaneChoice::Foreign)
 }
 
 /// The event that records what a decision rests on. A decision without a ground is final at once.

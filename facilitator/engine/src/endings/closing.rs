@@ -2,6 +2,7 @@
 
 use crate::decide::steps::skipped_after;
 use crate::endings::Endings;
+use crate::endings::unsent::is_preparation;
 use crate::state::lane::LaneCommand;
 use crate::state::network::NetworkRun;
 use crate::state::settlement::Settlement;
@@ -99,7 +100,8 @@ impl Endings {
                 }
                 Some(StepState::Waiting | StepState::Unexplained { .. }) | None => continue,
             }
-            if guard_of(index) == GuardState::Unchanged {
+            let planned = settlement.plan().and_then(|plan| step.of(&plan.steps));
+            if guard_of(index) == GuardState::Unchanged || planned.is_some_and(is_preparation) {
                 events.push(Event::StepFreed { settlement: id, step });
             } else {
                 events.extend(unexplained(&row, step, height));

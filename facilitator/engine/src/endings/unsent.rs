@@ -67,6 +67,8 @@ impl Endings {
                 let proof = match attempts.last() {
                     // No transaction of the step was ever signed.
                     None => Some(GuardState::Unchanged),
+                    // What it prepares has not begun: nothing rests on whether a lost transaction had an effect.
+                    Some(_) if is_preparation(&planned) => Some(GuardState::Unchanged),
                     Some(newest) => {
                         self.final_guard(&settlement, &planned, &attempts, newest, ends, &mut anchor)
                             .await
@@ -74,7 +76,12 @@ impl Endings {
                 };
                 match proof {
                     Some(GuardState::Unchanged) => {
-                        if self.judge_dead(&settlement, step, ends.why()).await {
+                        let why = match ends {
+                            Ends::WouldFail => settlement.lock().would_fail.clone(),
+                            Ends::Expired | Ends::LostSlots => None,
+                        };
+                        let why = why.as_deref().unwrap_or(ends.why());
+                        if self.judge_dead(&settlement, step, why).await {
                             return self.go_on(settlement).await;
                         }
                     }
@@ -219,6 +226,11 @@ impl Endings {
         run.record_head(seen.head_height);
         Some(without_leap(seen, known))
     }
+}
+
+/// Whether a step only prepares the payment, and has no guard: it is never sent in a second slot.
+pub(crate) fn is_preparation(step: &Step) -> bool {
+    !step.pays && step.evidence.guard.is_none() && step.evidence.foreign.is_empty()
 }
 
 /// Evidence of a step without a transaction that can still land. It contains nothing else from the chain.

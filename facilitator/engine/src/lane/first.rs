@@ -51,10 +51,16 @@ impl LaneTask {
                 Err(fault) => Err(fault),
             };
             match built {
-                Ok((_, built)) if built.would_fail.is_some() => {
-                    tracing::warn!(network = %self.lane.network, settlement = settlement.id, lost = slot.lost,
-                        why = built.would_fail, "a step is not sent, because its call would fail now");
-                    return Err(Stop::WouldFail);
+                Ok((
+                    _,
+                    Built {
+                        would_fail: Some(why),
+                        ..
+                    },
+                )) => {
+                    tracing::warn!(network = %self.lane.network, settlement = settlement.id, lost = slot.lost, why,
+                        "a step is not sent, because its call would fail now");
+                    return Err(Stop::WouldFail(why));
                 }
                 Ok((_, built)) if built.left_out.contains(&0) => {
                     return Err(refused("the driver left the only step out of its transaction"));
@@ -95,10 +101,10 @@ impl LaneTask {
     }
 
     /// Refuses a signer that can't pay: the transaction could not be sent until the signer gets native currency.
-    pub(crate) fn check_funds(&self, built: &Built) -> Result<(), Stop> {
+    pub(crate) fn check_funds(&self, cost: Amount) -> Result<(), Stop> {
         match self.run.balance_of(&self.lane.signer) {
-            Some(balance) if balance < built.max_cost => {
-                tracing::error!(network = %self.lane.network, signer = %self.lane.signer, %balance, cost = %built.max_cost,
+            Some(balance) if balance < cost => {
+                tracing::error!(network = %self.lane.network, signer = %self.lane.signer, %balance, %cost,
                     "a settlement was not started: the signer that it names can't pay for its transaction; send it native \
                      currency");
                 Err(Stop::Unavailable(
@@ -109,10 +115,13 @@ impl LaneTask {
         }
     }
 
+    /// What the step moves of native currency has a limit of its own, which the operator has granted.
     pub(crate) fn cost_limit(&self, step: &Step) -> Amount {
         let of_network = self.run.network.settings.max_cost;
-        step.max_cost
-            .map_or(of_network, |of_step| of_step.min(of_network))
+        let limit = step
+            .max_cost
+            .map_or(of_network, |of_step| of_step.min(of_network));
+        limit.checked_add(step.call.native_value).unwrap_or(Amount::MAX)
     }
 
     /// What a transaction of these steps may cost: each of them may cost as much as if it went alone.

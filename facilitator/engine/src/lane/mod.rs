@@ -132,8 +132,8 @@ enum Stop {
     Paused,
     /// The first commit was refused.
     Commit(CommitError),
-    /// The step lost a slot, and its call would fail in a new one.
-    WouldFail,
+    /// The step lost a slot or follows another one, and its call would fail now, for this reason.
+    WouldFail(String),
     /// The step lost more slots than it may.
     LostSlots,
     /// The callers have gone.

@@ -189,7 +189,8 @@ impl LaneTask {
                 kept_steps.push(step);
             }
         }
-        let is_affordable = self.check_cost(&kept_steps, &built).is_ok() && self.check_funds(&built).is_ok();
+        let is_affordable =
+            self.check_cost(&kept_steps, &built).is_ok() && self.check_funds(built.max_cost).is_ok();
         if kept.is_empty() || !is_affordable {
             return Alone {
                 works: kept,

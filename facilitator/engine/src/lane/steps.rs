@@ -6,8 +6,8 @@ use super::{LaneTask, Stop};
 use crate::decide::budget::Spender;
 use crate::decide::replies;
 use crate::decide::replies::{paused, unavailable};
-use crate::decide::steps::is_gate_open;
-use crate::endings::unsent::Ends;
+use crate::decide::steps::{follows_client_signed, is_gate_open};
+use crate::endings::unsent::{Ends, is_preparation};
 use crate::runtime::first_commit::{Home, NotBegun};
 use crate::runtime::grants::NotTaken;
 use crate::state::lane::{LaneCommand, Work};
@@ -16,9 +16,9 @@ use base::backoff::Backoff;
 use journal::{
     AttemptKind, AttemptRow, CLIENT_SIGNED_FROM, CommitError, Event, NewAttempt, StepState, record_attempt,
 };
-use sdk_plugin::StepIndex;
 use sdk_plugin::chain::{Lane, Slot};
 use sdk_plugin::scheme::{LaneChoice, Step};
+use sdk_plugin::{Amount, StepIndex};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,16 +36,6 @@ const MOST_CLIENT_SIGNED: usize = 64;
 
 /// How often a step after a client's transaction is tried again because its call would fail.
 const MOST_EARLY_TRIES: u32 = 3;
-
-/// Whether the step before this one is a client's own transaction. A call that needs its effect is simulated again before it is
-/// signed: what the plan read was without that.
-fn follows_client_signed(settlement: &Settlement, step: StepIndex) -> bool {
-    let plan = settlement.plan();
-    let before = plan
-        .zip(step.previous())
-        .and_then(|(plan, before)| before.of(&plan.steps));
-    before.is_some_and(|before| before.lane == LaneChoice::Foreign)
-}
 
 fn stop_of(why: NotBegun) -> Stop {
     match why {
@@ -90,7 +80,7 @@ impl LaneTask {
             Err(Stop::Refused(refusal)) => refuse(&settlement, &refusal),
             Err(Stop::Unavailable(message)) => settlement.give_up(|_| unavailable(message)),
             // Nothing was sent. Its next check says why it would fail.
-            Err(Stop::WouldFail) => {
+            Err(Stop::WouldFail(_)) => {
                 settlement
                     .give_up(|_| unavailable("the payment would fail now; nothing was sent, try again"));
             }
@@ -145,13 +135,16 @@ impl LaneTask {
             // A pause stops first steps only.
             Err(Stop::Withdrawn | Stop::Taken | Stop::Paused) => {}
             // The node that simulated it may not have the block yet that it needs.
-            Err(Stop::WouldFail)
-                if follows_client_signed(&settlement, step)
-                    && settlement.lock().tries.failed() < MOST_EARLY_TRIES =>
+            Err(Stop::WouldFail(_))
+                if follows_client_signed(settlement.plan().map(|plan| &**plan), step)
+                    && settlement.lock().tries.record_would_fail() <= MOST_EARLY_TRIES =>
             {
                 self.try_later(settlement, step);
             }
-            Err(Stop::WouldFail) => self.end(&settlement, step, Ends::WouldFail),
+            Err(Stop::WouldFail(why)) => {
+                settlement.lock().would_fail = Some(why);
+                self.end(&settlement, step, Ends::WouldFail);
+            }
             Err(Stop::LostSlots) => self.end(&settlement, step, Ends::LostSlots),
             Err(Stop::Refused(refusal)) => {
                 tracing::error!(settlement = settlement.id, step = step.number(), reason = %refusal.reason, detail = ?refusal.message,
@@ -225,15 +218,25 @@ impl LaneTask {
             Turn::First | Turn::FirstSimulated => (0, u64::MAX),
             Turn::Later => self.earlier_slots(settlement, step).await?,
         };
+        if first_height != u64::MAX && lost > 0 && is_preparation(&planned) {
+            return Err(Stop::LostSlots);
+        }
         let slot = Slot {
             lost,
-            simulate: turn == Turn::FirstSimulated || follows_client_signed(settlement, step),
+            simulate: turn == Turn::FirstSimulated
+                || follows_client_signed(settlement.plan().map(|plan| &**plan), step),
             ..Slot::new(lane, sequence)
         };
         let (bid, built) = self.quote_and_build(settlement, &slot, &planned, turn).await?;
         self.check_cost(std::slice::from_ref(&planned), &built)?;
+        // A step that only prepares the payment is not begun unless the payment can be paid for too.
+        let spare = if is_first && !planned.pays {
+            self.run.network.settings.max_cost
+        } else {
+            Amount::ZERO
+        };
         if is_first {
-            self.check_funds(&built)?;
+            self.check_funds(built.max_cost.checked_add(spare).unwrap_or(Amount::MAX))?;
         }
 
         let mut attempt = self.attempt_row(
@@ -251,7 +254,9 @@ impl LaneTask {
         let _recording = recording.lock().await;
         let mut before = Vec::new();
         if is_first {
-            before = self.begin_first_commit(settlement, &attempt, &spender).await?;
+            before = self
+                .begin_first_commit(settlement, &attempt, spare, &spender)
+                .await?;
         }
         let (prepared_at_ms, max_cost) = (attempt.prepared_at_ms, attempt.max_cost);
         let was_handed_over = settlement.lock().row.handed_over;
@@ -324,6 +329,7 @@ impl LaneTask {
         &self,
         settlement: &Arc<Settlement>,
         attempt: &AttemptRow,
+        spare: Amount,
         spender: &Spender,
     ) -> Result<Vec<Event>, Stop> {
         if settlement
@@ -339,15 +345,19 @@ impl LaneTask {
             .runtime
             .begin_commit(settlement, home)
             .map_err(stop_of)?;
+        let now_ms = attempt.prepared_at_ms;
+        let cost = attempt.max_cost.checked_add(spare).unwrap_or(Amount::MAX);
         self.lanes
             .runtime
-            .take_budget(&self.run, attempt.prepared_at_ms, attempt.max_cost, spender)
+            .take_budget(&self.run, now_ms, cost, spender)
             .await
             .map_err(|why| match why {
                 NotTaken::Over(over) => Stop::Refused(self.lanes.runtime.over_budget(&self.run, &over)),
                 NotTaken::Journal(error) => Stop::Commit(error),
                 NotTaken::Busy => Stop::Unavailable("the budget is being counted; try again"),
             })?;
+        // Later steps are charged when they are sent.
+        self.run.budget.give_back(now_ms, spare, spender);
         // A caller whose time ends during the commit gets this hash.
         settlement.lock().row.tx_id = Some(attempt.tx_id.clone());
         Ok(events)

@@ -1,7 +1,7 @@
 //! What follows from a poll of one slot.
 
 use super::Observer;
-use crate::decide::steps::revived;
+use crate::decide::steps::{follows_client_signed, is_gate_open, revived};
 use crate::outcome::judge::{Basis, Judged};
 use crate::state::lane::LaneCommand;
 use crate::state::network::NetworkRun;
@@ -71,6 +71,8 @@ impl Observer {
             Verdict::Close { by } => Box::pin(self.endings.close(run, slot, &by)).await,
             Verdict::CloseDecided => Box::pin(self.endings.close_decided(run, slot)).await,
             Verdict::Used => Box::pin(self.endings.close_used(run, slot)).await,
+            // A reorganisation has taken a client's transaction back that its call needs: sent before that one, it would revert.
+            Verdict::Resend | Verdict::Rebid if waits_for_client(slot) => {}
             Verdict::Resend => command(run, slot, LaneCommand::Resend(slot.key())),
             // A later transaction of a lane can't land before the first one: a higher bid for it would gain nothing.
             Verdict::Rebid if run.lowest_in_flight(&slot.lane.signer) != Some(slot.sequence) => {}
@@ -328,6 +330,16 @@ pub(super) fn record_observations(state: &mut SlotState, verdict: &Verdict, seen
         | Verdict::Rebid
         | Verdict::Fill => {}
     }
+}
+
+/// Whether a step of the slot needs the effect of a client's own transaction that is not shown any more.
+fn waits_for_client(slot: &OpenSlot) -> bool {
+    slot.covers.iter().any(|(settlement, step)| {
+        let plan = settlement.plan().map(|plan| &**plan);
+        let gate = plan.and_then(|plan| Some(step.of(&plan.steps)?.gate));
+        follows_client_signed(plan, *step)
+            && gate.is_some_and(|gate| !is_gate_open(&settlement.lock().row, *step, gate))
+    })
 }
 
 pub(crate) fn command(run: &NetworkRun, slot: &OpenSlot, what: LaneCommand) {

@@ -14,7 +14,7 @@ use base::service::{SettleAnswer, Settled};
 use journal::{CommitError, Event, Outcome, PaidRow, SettlementRow};
 use sdk_plugin::chain::{Evidence, Shown};
 use sdk_plugin::host::{Job, StoreWrite};
-use sdk_plugin::scheme::{Paid, Refusal};
+use sdk_plugin::scheme::{LaneChoice, Paid, Refusal};
 use std::sync::Arc;
 
 impl Outcomes {
@@ -343,6 +343,14 @@ impl Outcomes {
             tracing::error!(settlement = id, step = step.number(), %error, "a step's end was not recorded");
             self.refresh_locked(settlement).await;
             return false;
+        }
+        // The payer signed what failed, or had the facilitator pay for it.
+        let is_payers = plan.is_some_and(|plan| {
+            let has_client_signed = plan.steps.iter().any(|step| step.lane == LaneChoice::Foreign);
+            has_client_signed && concerns_payer(plan, &row.conflict_keys)
+        });
+        if is_stopped && is_payers {
+            self.record_failed_payment(settlement.network.id(), &row.payer);
         }
         self.refresh_locked(settlement).await;
         drop(deciding);

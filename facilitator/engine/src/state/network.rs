@@ -213,10 +213,12 @@ impl NetworkRun {
         self.slots.lock().values().cloned().collect()
     }
 
-    /// Open slots of transactions that clients have signed and that one signer's lane sends.
+    /// Transactions that clients have signed and that one signer's lane sends, as far as they have not landed.
     #[must_use]
     pub fn client_signed(&self, signer: &str) -> usize {
-        self.slots.lock().range(of_clients(signer)).count()
+        let slots = self.slots.lock();
+        let own = slots.range(of_clients(signer));
+        own.filter(|(_, slot)| slot.is_in_flight()).count()
     }
 
     /// Slots of one signer's own transactions that have not landed.

@@ -53,6 +53,8 @@ pub struct State {
     ending: Vec<StepIndex>,
     /// Head height when every undecided step had expired.
     pub ended_at_head: Option<u64>,
+    /// Why the call of a step without a slot would fail. In memory only: after a restart it is simulated again.
+    pub(crate) would_fail: Option<String>,
 }
 
 /// The tries to put a later step of a settlement into a slot.
@@ -62,6 +64,8 @@ pub struct Tries {
     is_scheduled: bool,
     /// How often in a row a step got no slot.
     failed: u32,
+    /// How often its call would have failed.
+    would_fail: u32,
 }
 
 impl Tries {
@@ -77,10 +81,10 @@ impl Tries {
         Some(before)
     }
 
-    /// How often in a row a step got no slot.
-    #[must_use]
-    pub fn failed(&self) -> u32 {
-        self.failed
+    /// The step's call would fail now. Returns how often that was so.
+    pub fn record_would_fail(&mut self) -> u32 {
+        self.would_fail = self.would_fail.saturating_add(1);
+        self.would_fail
     }
 
     /// The pause before the scheduled try is over.
@@ -91,6 +95,7 @@ impl Tries {
     /// A step got a slot.
     pub fn record_success(&mut self) {
         self.failed = 0;
+        self.would_fail = 0;
     }
 }
 
@@ -163,6 +168,7 @@ impl Settlement {
                 tries: Tries::default(),
                 ending: Vec::new(),
                 ended_at_head: None,
+                would_fail: None,
             }),
             changed: Notify::new(),
             deciding: tokio::sync::Mutex::new(()),

@@ -18,11 +18,12 @@ use landed::{Effect, after_decision, landed, succeeded};
 
 use sdk_plugin::chain::{ForeignTx, GuardState, Observation, ReadResult, Shown};
 
-use sdk_plugin::scheme::EvidenceWanted;
-
 use crate::decide::steps::Decided;
 use crate::registry::NetworkSettings;
+use crate::state::settlement::Settlement;
 use crate::state::slot::{OpenSlot, SlotState};
+use sdk_plugin::StepIndex;
+use std::sync::Arc;
 
 /// What to do.
 #[derive(Debug, Clone, PartialEq)]
@@ -154,9 +155,6 @@ pub fn verdict(input: &VerdictInput<'_>) -> Verdict {
         Effect::Reverted(message) => reverted(input, &landed.observation, message, landed.decided),
         // A slot has one transaction, and no guard is needed to see that it was not the step's.
         Effect::Fill if is_without_guards(input.slot) => {
-            if landed.depth < input.settings.finality {
-                return Verdict::Wait;
-            }
             let guards = vec![GuardState::Absent; input.slot.covers.len()];
             let shown = Shown::Dead {
                 why: "its slot was filled".into(),
@@ -167,10 +165,13 @@ pub fn verdict(input: &VerdictInput<'_>) -> Verdict {
     }
 }
 
-/// Whether no step in the slot has state that shows its effect, nor logs by which others may have had it.
+/// Whether there are steps in the slot, and none of them has state that shows its effect or logs by which others may have had it.
 fn is_without_guards(slot: &OpenSlot) -> bool {
-    let has_none = |wanted: &EvidenceWanted| wanted.guard.is_none() && wanted.foreign.is_empty();
-    slot.evidence().iter().all(has_none)
+    let is_without = |(settlement, step): &(Arc<Settlement>, StepIndex)| {
+        let planned = settlement.plan().and_then(|plan| step.of(&plan.steps));
+        planned.is_some_and(|step| step.evidence.guard.is_none() && step.evidence.foreign.is_empty())
+    };
+    !slot.covers.is_empty() && slot.covers.iter().all(is_without)
 }
 
 fn judge(

@@ -399,9 +399,9 @@ async fn law4_a_signer_s_own_step_is_never_given_up_for_its_time() {
     );
 }
 
-/// A slot has one transaction: a fill in a final block shows that the step without a guard is not in it.
+/// A slot has one transaction: a confirmed fill shows that the step without a guard is not in it.
 #[tokio::test(start_paused = true)]
-async fn a_final_fill_ends_a_step_without_a_guard() {
+async fn a_confirmed_fill_ends_a_step_without_a_guard() {
     let slot = slot(true, 1, plan()).await;
     {
         let mut state = slot.lock();
@@ -415,8 +415,8 @@ async fn a_final_fill_ends_a_step_without_a_guard() {
         ));
         state.attempts[0] = recorded.expect("at once").expect("recorded");
     }
-    assert_eq!(verdict_of(&slot, landed("b", 4)), Verdict::Wait);
-    let view = judged(verdict_of(&slot, landed("b", 5)));
+    assert_eq!(verdict_of(&slot, landed("b", 1)), Verdict::Wait);
+    let view = judged(verdict_of(&slot, landed("b", 2)));
     assert!(matches!(view.shown, Shown::Dead { .. }), "{:?}", view.shown);
     assert_eq!(view.guards, [GuardState::Absent]);
 }

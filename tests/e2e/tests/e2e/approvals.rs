@@ -5,11 +5,13 @@ use alloy_eips::eip2718::Encodable2718;
 use alloy_primitives::{Address, TxKind, U256, hex};
 use alloy_signer::SignerSync;
 use alloy_signer_local::PrivateKeySigner;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use devnet::{Arg, Mining, PERMIT2, USDC};
 use e2e::payment::{NETWORK, PRICE};
 use e2e::shop::buy_reading;
 use e2e::world::Builder;
-use e2e::{Payment, World, wait};
+use e2e::{Payment, Reply, World, wait};
 use serde_json::{Value, json};
 
 use crate::permit2::{exact, npm, pays, seller, upto};
@@ -95,6 +97,13 @@ fn wait_sent_by(world: &World, buyer: usize) {
     });
 }
 
+/// The header that tells what became of the extensions.
+fn extension_results(answer: &Reply) -> Value {
+    let header = answer.header("extension-responses").expect("the header");
+    let bytes = STANDARD.decode(header).expect("base64");
+    serde_json::from_slice(&bytes).expect("an object")
+}
+
 #[test]
 fn the_official_client_pays_exact_after_an_approval_without_native_currency() {
     let (world, npm) = (world().start(), npm());
@@ -140,8 +149,13 @@ fn a_payer_with_gas_gets_none() {
         .set_wei(&payer, 1_000_000_000_000_000)
         .expect("the node answers");
     let body = with(&world, 2, approval(&world, 2), exact(&world.payment(2)));
-    world.verify(&body).valid();
-    let _ = world.settle(&body).paid();
+    let used = json!({ "erc20ApprovalGasSponsoring": { "status": "success" } });
+    let verified = world.verify(&body);
+    verified.valid();
+    assert_eq!(extension_results(&verified), used);
+    let settled = world.settle(&body);
+    assert_eq!(extension_results(&settled), used);
+    let _ = settled.paid();
     assert_eq!((world.sent(), world.earned()), (1, PRICE));
 }
 
@@ -154,7 +168,13 @@ fn t38_an_expensive_approval_is_refused_and_nobody_is_funded() {
         let mut transaction = approval(&world, 2);
         change(&mut transaction);
         let body = with(&world, 2, transaction, exact(&world.payment(2)));
-        world.verify(&body).refused(NOT_SENT);
+        let answer = world.verify(&body);
+        answer.refused(NOT_SENT);
+        let rejected = json!({ "status": "rejected", "rejectedReason": NOT_SENT });
+        assert_eq!(
+            extension_results(&answer),
+            json!({ "erc20ApprovalGasSponsoring": rejected })
+        );
         world.settle(&body).refused(NOT_SENT);
         assert_eq!(
             world.chain.wei_of(&world.chain.buyers[2].address).expect("wei"),
@@ -245,11 +265,11 @@ fn kills_between_funding_approval_and_payment_lose_nothing() {
 fn an_approval_that_its_payer_replaces_fails_the_payment_and_no_more() {
     let world = world()
         .mining(Mining::Manual)
-        .server("settle_wait_seconds = 20")
+        .server("settle_wait_seconds = 40")
         .start();
     without_gas(&world, 2);
     let mut payment = world.payment(2);
-    payment.transfer.valid_before = e2e::payment::now_s() + 15;
+    payment.transfer.valid_before = e2e::payment::now_s() + 25;
     let body = with(&world, 2, approval(&world, 2), exact(&payment));
     let client = world.facilitator.client().clone();
     let text = body.to_string();
@@ -325,4 +345,39 @@ fn a_network_without_limits_neither_advertises_nor_sends_approvals() {
     let body = body(&without, 2);
     without.untouched(|| without.settle(&body).refused("permit2_allowance_required"));
     assert!(has(&world().start()));
+}
+
+/// Somebody else settles the permit as soon as the approval has landed: the reason is that of a used nonce.
+#[test]
+fn t33_a_permit_that_a_stranger_settles_after_its_approval_is_a_replay() {
+    let world = world()
+        .mining(Mining::Manual)
+        .server("settle_wait_seconds = 60")
+        .start();
+    let payment = world.payment(2);
+    without_gas(&world, 2);
+    let body = with(&world, 2, approval(&world, 2), exact(&payment));
+    let client = world.facilitator.client().clone();
+    let text = body.to_string();
+    let caller = std::thread::spawn(move || client.post("/settle", text.as_bytes(), &[]));
+    world.wait_sent(1);
+    world.chain.mine(1).expect("mines");
+    wait_sent_by(&world, 2);
+    // The stranger's transaction is in the block of the approval.
+    let stranger = &world.chain.buyers[0].address;
+    let calldata = crate::permit2::settle_calldata(&world, &payment);
+    world
+        .chain
+        .set_wei(stranger, 1_000_000_000_000_000_000)
+        .expect("the node answers");
+    world
+        .chain
+        .enqueue(stranger, devnet::PERMIT2_PROXY, &calldata, 300_000, 1)
+        .expect("the node takes it");
+    world.chain.mine(1).expect("mines");
+    let answer = caller.join().expect("joins").expect("an answer");
+    assert!(!answer.is_success(), "{answer:?}");
+    assert_eq!(answer.field("errorReason"), "permit2_invalid_nonce", "{answer:?}");
+    assert_eq!((world.sent(), world.earned()), (1, PRICE));
+    world.mine_until_slots_closed();
 }

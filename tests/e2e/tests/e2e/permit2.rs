@@ -162,6 +162,26 @@ pub(crate) fn exact(payment: &Payment) -> Value {
     body_v2(&requirements, &payload)
 }
 
+/// What settles [`exact`], from any sender.
+pub(crate) fn settle_calldata(world: &World, payment: &Payment) -> String {
+    let signed = &payment.transfer;
+    let address = |text: &str| Arg::address(text).expect("an address");
+    let digest = signed.exact_permit_digest(&payment.domain);
+    let arguments = [
+        address(USDC),
+        Arg::uint(signed.value),
+        Arg::word(&hex0x(&signed.nonce)).expect("a word"),
+        Arg::uint(signed.valid_before.into()),
+        address(&signed.from),
+        address(&signed.to),
+        Arg::uint(0),
+        Arg::Bytes(sign(&payment.key, &digest).to_vec()),
+    ];
+    let proxy = world.chain.artifact("ExactPermit2Proxy").expect("the artefact");
+    let settle = "settle(((address,uint256),uint256,uint256),address,(address,uint256),bytes)";
+    proxy.call(settle, &arguments).expect("encodes")
+}
+
 /// A permit of `upto` for [`PRICE`] at most, of which the seller takes `amount`.
 pub(crate) fn upto(world: &World, payment: &Payment, amount: u128) -> Value {
     let supported = world.facilitator.get("/supported");

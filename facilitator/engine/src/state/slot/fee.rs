@@ -36,6 +36,10 @@ impl ShownFee {
 impl OpenSlot {
     /// The event that records what its transaction cost, unless its settlements have that already.
     pub(crate) fn fee_to_record(&self) -> Option<Event> {
+        if self.is_client_signed() {
+            // The client has paid it.
+            return None;
+        }
         let ShownFee { attempt, fee, node } = self.lock().fee.clone()?;
         let has_it = |(settlement, _): &(Arc<Settlement>, StepIndex)| {
             let state = settlement.lock();
