@@ -370,9 +370,19 @@ fn t33_a_permit_that_a_stranger_settles_after_its_approval_is_a_replay() {
         .chain
         .set_wei(stranger, 1_000_000_000_000_000_000)
         .expect("the node answers");
-    world
-        .chain
-        .enqueue(stranger, devnet::PERMIT2_PROXY, &calldata, 300_000, 1)
+    // It offers less than the approval, and comes after it in the block.
+    let rpc = world.chain.rpc();
+    rpc.call("anvil_impersonateAccount", json!([stranger]))
+        .expect("impersonates");
+    let settle = json!({
+        "from": stranger,
+        "to": devnet::PERMIT2_PROXY,
+        "data": calldata,
+        "gas": "0x493e0",
+        "maxFeePerGas": format!("{:#x}", GWEI * 3 / 2),
+        "maxPriorityFeePerGas": "0x1",
+    });
+    rpc.call("eth_sendTransaction", json!([settle]))
         .expect("the node takes it");
     world.chain.mine(1).expect("mines");
     let answer = caller.join().expect("joins").expect("an answer");
