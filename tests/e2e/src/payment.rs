@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use devnet::{Account, Arg, Devnet};
+use devnet::{Account, Arg, Devnet, PERMIT2_PROXY};
 use serde_json::{Value, json};
 
 use crate::sign::{self, Domain, Transfer, hex0x};
@@ -96,6 +96,35 @@ impl Payment {
     pub fn from_wallet(mut self, wallet: &str) -> Payment {
         self.transfer.from = wallet.to_owned();
         self
+    }
+
+    /// The body of protocol v2 of the same payment by Permit2, through the proxy of `exact`: the permit is for what was signed, and
+    /// the seller demands [`PRICE`].
+    #[must_use]
+    pub fn by_permit2(&self) -> Value {
+        let signed = &self.transfer;
+        let digest = signed.exact_permit_digest(&self.domain);
+        let payload = json!({
+            "signature": hex0x(&sign::sign(&self.key, &digest)),
+            "permit2Authorization": {
+                "from": signed.from,
+                "permitted": { "token": self.domain.token, "amount": signed.value.to_string() },
+                "spender": PERMIT2_PROXY,
+                "nonce": hex0x(&signed.nonce),
+                "deadline": signed.valid_before.to_string(),
+                "witness": { "to": signed.to, "validAfter": "0" },
+            },
+        });
+        let requirements = json!({
+            "scheme": "exact",
+            "network": NETWORK,
+            "amount": PRICE.to_string(),
+            "asset": self.domain.token,
+            "payTo": self.pay_to,
+            "maxTimeoutSeconds": 60,
+            "extra": { "name": "USDC", "version": "2", "assetTransferMethod": "permit2" },
+        });
+        body_v2(&requirements, &payload)
     }
 
     /// The nonce as `0x` hex.

@@ -62,6 +62,8 @@ impl Lanes {
         let answer = self.runtime.ops.broadcast(&run.network, &to_send).await;
         let label = match &answer {
             Ok(Sent::Accepted) => "accepted",
+            // It says nothing about the signer.
+            _ if is_client_signed(attempt.sequence) => "client_refused",
             Ok(Sent::SequenceUsed) => "sequence_used",
             Ok(Sent::Underpriced) => "underpriced",
             Ok(Sent::InsufficientFunds) => "insufficient_funds",

@@ -7,7 +7,7 @@ use alloy_signer::SignerSync;
 use alloy_signer_local::PrivateKeySigner;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use devnet::{Arg, Mining, PERMIT2, USDC};
+use devnet::{Arg, Mining, PERMIT2, USDC, WALLET};
 use e2e::payment::{NETWORK, PRICE};
 use e2e::shop::buy_reading;
 use e2e::world::Builder;
@@ -390,4 +390,16 @@ fn t33_a_permit_that_a_stranger_settles_after_its_approval_is_a_replay() {
     assert_eq!(answer.field("errorReason"), "permit2_invalid_nonce", "{answer:?}");
     assert_eq!((world.sent(), world.earned()), (1, PRICE));
     world.mine_until_slots_closed();
+}
+
+/// An account with a delegation (EIP-7702) signs transactions with its own key too, and its code receives what it is given.
+#[test]
+fn an_account_with_a_delegation_pays_after_its_own_approval() {
+    let world = world().start();
+    let payer = &world.chain.buyers[3].address;
+    world.chain.delegate(payer, WALLET).expect("delegated");
+    let body = body(&world, 3);
+    world.verify(&body).valid();
+    let _ = world.settle(&body).paid();
+    assert_eq!((world.sent(), world.earned()), (2, PRICE));
 }

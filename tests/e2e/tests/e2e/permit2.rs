@@ -137,29 +137,7 @@ fn the_official_client_pays_upto_without_native_currency() {
 
 /// A payment of [`PRICE`] by a permit of `exact`.
 pub(crate) fn exact(payment: &Payment) -> Value {
-    let signed = &payment.transfer;
-    let digest = signed.exact_permit_digest(&payment.domain);
-    let payload = json!({
-        "signature": hex0x(&sign(&payment.key, &digest)),
-        "permit2Authorization": {
-            "from": signed.from,
-            "permitted": { "token": USDC, "amount": signed.value.to_string() },
-            "spender": PERMIT2_PROXY,
-            "nonce": hex0x(&signed.nonce),
-            "deadline": signed.valid_before.to_string(),
-            "witness": { "to": signed.to, "validAfter": "0" },
-        },
-    });
-    let requirements = json!({
-        "scheme": "exact",
-        "network": NETWORK,
-        "amount": PRICE.to_string(),
-        "asset": USDC,
-        "payTo": payment.pay_to,
-        "maxTimeoutSeconds": 60,
-        "extra": { "name": "USDC", "version": "2", "assetTransferMethod": "permit2" },
-    });
-    body_v2(&requirements, &payload)
+    payment.by_permit2()
 }
 
 /// What settles [`exact`], from any sender.

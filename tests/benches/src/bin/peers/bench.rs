@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use devnet::{Devnet, Options};
+use devnet::{Devnet, Options, PERMIT2, USDC};
 
 use crate::Failure;
 use crate::load::{Load, Outcome};
@@ -86,6 +86,9 @@ impl Bench {
         };
         let chain = Devnet::start(options)?;
         chain.set_code(ERC6492_VALIDATOR, STOP)?;
+        for buyer in &chain.buyers {
+            chain.set_allowance(USDC, &buyer.address, PERMIT2, u128::MAX)?;
+        }
         let mut subjects = Vec::new();
         for (kind, signer) in Kind::ALL.into_iter().zip(&chain.facilitators) {
             subjects.push(Subject::start(kind, &programs, chain.url(), signer, 1)?);
@@ -110,6 +113,7 @@ impl Bench {
             (Payer::Accounts, true),
             (Payer::Forged, false),
             (Payer::Wallet, true),
+            (Payer::Permits, true),
         ] {
             let wanted = if is_good { VALID } else { INVALID };
             let requests = payments::requests(&self.chain, payer, "/verify", 1);

@@ -16,6 +16,8 @@ pub(crate) enum Payer {
     Accounts,
     /// A contract wallet, which answers through ERC-1271.
     Wallet,
+    /// Accounts without code that have approved Permit2, in turn.
+    Permits,
     /// Accounts in whose name another key signs.
     Forged,
 }
@@ -24,7 +26,11 @@ pub(crate) enum Payer {
 pub(crate) fn requests(chain: &Devnet, payer: Payer, path: &str, count: usize) -> Vec<Vec<u8>> {
     let sign = |number: usize| {
         let payment = payment(chain, payer, number);
-        wire::post(path, payment.v2().to_string().as_bytes())
+        let body = match payer {
+            Payer::Permits => payment.by_permit2(),
+            Payer::Accounts | Payer::Wallet | Payer::Forged => payment.v2(),
+        };
+        wire::post(path, body.to_string().as_bytes())
     };
     std::thread::scope(|scope| {
         let sign = &sign;
@@ -43,7 +49,7 @@ fn payment(chain: &Devnet, payer: Payer, number: usize) -> Payment {
     let merchant = &chain.merchant.address;
     let buyer = |number: usize| -> &Account { &chain.buyers[number % chain.buyers.len()] };
     match payer {
-        Payer::Accounts => Payment::new(buyer(number), merchant),
+        Payer::Accounts | Payer::Permits => Payment::new(buyer(number), merchant),
         // buyers[1] owns the wallet.
         Payer::Wallet => Payment::new(buyer(1), merchant).from_wallet(WALLET),
         Payer::Forged => {

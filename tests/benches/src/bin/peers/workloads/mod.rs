@@ -24,6 +24,8 @@ pub(crate) enum Workload {
     Settle,
     /// Verify of a contract wallet
     Wallet,
+    /// Verify of payments by Permit2
+    Permits,
     /// A flood of forged payments
     Refusals,
     /// From a killed process to a ready one, and memory idle and loaded
@@ -35,10 +37,11 @@ pub(crate) enum Workload {
 }
 
 impl Workload {
-    pub(crate) const ALL: [Workload; 7] = [
+    pub(crate) const ALL: [Workload; 8] = [
         Workload::Verify,
         Workload::Settle,
         Workload::Wallet,
+        Workload::Permits,
         Workload::Refusals,
         Workload::Starts,
         Workload::Core,
@@ -50,6 +53,7 @@ impl Workload {
             Workload::Verify => verify::accounts(bench),
             Workload::Settle => settle::run(bench),
             Workload::Wallet => verify::wallet(bench),
+            Workload::Permits => verify::permits(bench),
             Workload::Refusals => verify::refusals(bench),
             Workload::Starts => starts::run(bench),
             Workload::Core => core::run(bench),
@@ -69,7 +73,9 @@ impl Workload {
             Workload::Verify => (once.saturating_mul(rounds) + warm_up).saturating_mul(9),
             // Peers that poll the chain every seven seconds take that long for each step.
             Workload::Settle => Duration::from_secs(100).saturating_mul(rounds),
-            Workload::Wallet | Workload::Refusals => once.saturating_mul(rounds) + warm_up,
+            Workload::Wallet | Workload::Permits | Workload::Refusals => {
+                once.saturating_mul(rounds) + warm_up
+            }
             Workload::Starts => (once + Duration::from_secs(6)).saturating_mul(rounds),
             Workload::Core => (once.saturating_mul(rounds) + warm_up).saturating_mul(3),
             Workload::Networks => (once + networks::IDLE * subjects).saturating_mul(networks::rounds(effort)),

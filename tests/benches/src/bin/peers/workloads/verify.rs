@@ -41,8 +41,16 @@ pub(crate) fn accounts(bench: &mut Bench) -> Result<(), Failure> {
 }
 
 pub(crate) fn wallet(bench: &mut Bench) -> Result<(), Failure> {
-    let (group, name) = ("Verify, contract wallet (ERC-1271)", connections_text(16));
-    bench.verify_rounds(Payer::Wallet, 16, VALID, |results, subject, measured| {
+    other_payers(bench, Payer::Wallet, "Verify, contract wallet (ERC-1271)")
+}
+
+pub(crate) fn permits(bench: &mut Bench) -> Result<(), Failure> {
+    other_payers(bench, Payer::Permits, "Verify, Permit2")
+}
+
+fn other_payers(bench: &mut Bench, payer: Payer, group: &str) -> Result<(), Failure> {
+    let name = connections_text(16);
+    bench.verify_rounds(payer, 16, VALID, |results, subject, measured| {
         record(results, (group, &name), "verifies/s", subject, measured);
         costs(results, (group, &name), subject, measured);
     })?;
