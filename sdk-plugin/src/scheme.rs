@@ -130,7 +130,7 @@ pub struct Refusal {
     pub of_state: bool,
     /// The request's extension that the refusal is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub extension: Option<String>,
+    pub extension: Option<Box<str>>,
     /// Of a judgement: written with the failure, as [`Paid::writes`] are with a payment. Elsewhere ignored.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub writes: Vec<StoreWrite>,
@@ -141,7 +141,7 @@ impl Refusal {
     #[must_use]
     pub fn extensions(&self) -> Option<Map<String, Value>> {
         let rejected = serde_json::json!({ "status": "rejected", "rejectedReason": self.reason });
-        let key = self.extension.clone()?;
+        let key = self.extension.as_deref()?.to_owned();
         Some(Map::from_iter([(key, rejected)]))
     }
 
@@ -218,7 +218,7 @@ pub enum Verdict {
 }
 
 /// A good payment.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Valid {

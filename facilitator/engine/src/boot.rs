@@ -4,9 +4,10 @@
 
 use crate::decide::budget::{Spender, day_began_ms};
 use crate::engine::Engine;
+use crate::state::lane::sending_lane;
 use crate::state::network::NetworkRun;
 use crate::state::settlement::Settlement;
-use crate::state::slot::{OpenSlot, sending_lane};
+use crate::state::slot::OpenSlot;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;

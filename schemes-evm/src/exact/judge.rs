@@ -164,7 +164,6 @@ fn paid(
             amount: Some(memo.value),
             extra,
             extensions: extensions_used(&memo.used),
-            ..PaidReply::default()
         },
         writes: Vec::new(),
         jobs: Vec::new(),

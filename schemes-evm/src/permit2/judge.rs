@@ -274,7 +274,6 @@ fn paid(plan: &Plan, memo: &Memo, shared: bool, tx_id: &str, item: String) -> Ju
             amount: Some(memo.value),
             extra,
             extensions: extensions_used(&memo.used),
-            ..PaidReply::default()
         },
         writes: Vec::new(),
         jobs: Vec::new(),

@@ -175,7 +175,7 @@ impl Payment {
     #[must_use]
     pub(crate) fn refuse_extension(&self, key: &str, reason: &str, message: &str) -> Refusal {
         Refusal {
-            extension: Some(key.to_owned()),
+            extension: Some(key.into()),
             ..self.refuse(reason, message)
         }
     }

@@ -364,7 +364,7 @@ fn what_the_chain_shows_refuses_with_the_reason_of_the_payment() {
             assert_eq!(refused(&world, &with(good(proxy), info())), reason);
         }
     }
-    // Checks that come before it keep their place.
+    // Checks that come before it keep their position.
     let short = Chain::failing(&Findings {
         allowance: Some(0),
         balance: Some(1),

@@ -58,7 +58,7 @@ fn two_payments_of_one_payer_need_one_approval() {
 }
 
 /// The payer uses its nonce for another transaction. Its payment fails when the approval's time is over, other payments of the
-/// same signer go on, and its keys are free.
+/// same signer continue, and its keys are free.
 #[test]
 fn an_approval_that_never_lands_fails_its_payment_and_holds_up_no_other() {
     let request = approved(10);

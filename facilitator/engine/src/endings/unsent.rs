@@ -67,7 +67,7 @@ impl Endings {
                 let proof = match attempts.last() {
                     // No transaction of the step was ever signed.
                     None => Some(GuardState::Unchanged),
-                    // What it prepares has not begun: nothing rests on whether a lost transaction had an effect.
+                    // What it prepares is not started: nothing rests on whether a lost transaction had an effect.
                     Some(_) if is_preparation(&planned) => Some(GuardState::Unchanged),
                     Some(newest) => {
                         self.final_guard(&settlement, &planned, &attempts, newest, ends, &mut anchor)

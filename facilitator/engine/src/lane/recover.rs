@@ -2,9 +2,9 @@
 //! recovery after a crash of the process see [`crate::boot`].
 
 use crate::lane::{LaneTask, RETRY_EVERY};
-use crate::state::lane::{LaneCommand, Work};
+use crate::state::lane::{LaneCommand, Work, sending_lane};
 use crate::state::settlement::Phase;
-use crate::state::slot::{OpenSlot, SlotKey, sending_lane};
+use crate::state::slot::{OpenSlot, SlotKey};
 use std::sync::Arc;
 
 use journal::{JournalError, open_slots_of};

@@ -229,7 +229,7 @@ impl LaneTask {
         };
         let (bid, built) = self.quote_and_build(settlement, &slot, &planned, turn).await?;
         self.check_cost(std::slice::from_ref(&planned), &built)?;
-        // A step that only prepares the payment is not begun unless the payment can be paid for too.
+        // A step that only prepares the payment is not started unless the payment can be paid for too.
         let spare = if is_first && !planned.pays {
             self.run.network.settings.max_cost
         } else {

@@ -8,9 +8,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use journal::is_client_signed;
 use sdk_plugin::chain::Lane;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
+
+/// The lane whose task sends the slot's transactions.
+pub(crate) fn sending_lane(slot: &Lane, sequence: u64) -> Lane {
+    Lane {
+        ordered: slot.ordered || is_client_signed(sequence),
+        ..slot.clone()
+    }
+}
 
 /// A step to be sent.
 #[derive(Debug, Clone)]

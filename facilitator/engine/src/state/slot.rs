@@ -372,14 +372,6 @@ impl SlotState {
     }
 }
 
-/// The lane whose task sends the slot's transactions.
-pub(crate) fn sending_lane(slot: &Lane, sequence: u64) -> Lane {
-    Lane {
-        ordered: slot.ordered || is_client_signed(sequence),
-        ..slot.clone()
-    }
-}
-
 /// The bid of an attempt, as input for its replacement.
 #[must_use]
 pub fn bid_of(attempt: &AttemptRow) -> Bid {

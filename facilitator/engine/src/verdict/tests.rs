@@ -364,7 +364,7 @@ async fn client_signed(ends_s: u64) -> OpenSlot {
 }
 
 /// It has no price and no nonce of ours: the same bytes are sent until its time is over, and what it did not do by then is no
-/// ground for anything but not to go on.
+/// ground for anything but not to continue.
 #[tokio::test(start_paused = true)]
 async fn a_client_s_transaction_is_resent_until_its_step_ends_and_then_given_up() {
     let slot = client_signed(NOW_S + 1).await;

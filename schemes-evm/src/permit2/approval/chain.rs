@@ -23,7 +23,7 @@ use crate::step::{self, GasLimits, Wanted};
 use crate::text;
 use crate::transfer::Funds;
 
-/// The most gas that an approval may ask for. Official buyers ask for 70,000.
+/// The highest gas limit of an approval. That of official buyers is 70,000.
 const MAX_GAS: u64 = 100_000;
 /// The highest price, as a multiple of the base fee.
 const MOST_BASE_FEES: u128 = 10;

@@ -107,7 +107,7 @@ pub(crate) fn judge(plan: &Plan, memo: Memo, evidence: &Evidence) -> Judgement {
         Shown::Dead { why } => why.clone(),
     };
     let refusal = Refusal {
-        extension: Some(EXTENSION.to_owned()),
+        extension: Some(EXTENSION.into()),
         ..Refusal::new(reason::APPROVAL_BROADCAST_FAILED, plan.payer.clone())
     };
     Judgement::NotPaid(refusal.with_message(format!("{what}: {why}")))

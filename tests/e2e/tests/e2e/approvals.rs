@@ -159,7 +159,7 @@ fn a_payer_with_gas_gets_none() {
     assert_eq!((world.sent(), world.earned()), (1, PRICE));
 }
 
-/// T-38: a buyer that asks for more than an approval costs gets nothing.
+/// T-38: a buyer whose approval may cost more than it needs gets nothing.
 #[test]
 fn t38_an_expensive_approval_is_refused_and_nobody_is_funded() {
     let world = world().start();
@@ -347,7 +347,7 @@ fn a_network_without_limits_neither_advertises_nor_sends_approvals() {
     assert!(has(&world().start()));
 }
 
-/// Somebody else settles the permit as soon as the approval has landed: the reason is that of a used nonce.
+/// A stranger settles the permit as soon as the approval has landed: the reason is that of a used nonce.
 #[test]
 fn t33_a_permit_that_a_stranger_settles_after_its_approval_is_a_replay() {
     let world = world()
