@@ -47,6 +47,28 @@ pub fn body_v2(requirements: &Value, payload: &Value) -> Value {
     })
 }
 
+/// A word in decimal digits, as official buyers write the nonces of Permit2.
+fn decimal(word: &[u8; 32]) -> String {
+    let mut digits = vec![0_u32];
+    for byte in word {
+        let mut carry = u32::from(*byte);
+        for digit in &mut digits {
+            carry += *digit * 256;
+            *digit = carry % 10;
+            carry /= 10;
+        }
+        while carry > 0 {
+            digits.push(carry % 10);
+            carry /= 10;
+        }
+    }
+    digits
+        .iter()
+        .rev()
+        .filter_map(|digit| char::from_digit(*digit, 10))
+        .collect()
+}
+
 impl Payment {
     /// The buyer pays [`PRICE`] in the honest dollar.
     #[must_use]
@@ -110,7 +132,7 @@ impl Payment {
                 "from": signed.from,
                 "permitted": { "token": self.domain.token, "amount": signed.value.to_string() },
                 "spender": PERMIT2_PROXY,
-                "nonce": hex0x(&signed.nonce),
+                "nonce": decimal(&signed.nonce),
                 "deadline": signed.valid_before.to_string(),
                 "witness": { "to": signed.to, "validAfter": "0" },
             },
