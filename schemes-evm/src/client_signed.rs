@@ -2,7 +2,7 @@
 
 use alloy_consensus::{Transaction, TxEnvelope};
 use alloy_eips::eip2718::{Decodable2718, Typed2718};
-use alloy_primitives::{Address, B256, Bytes, U256};
+use alloy_primitives::{Address, B256, Bytes, Signature, U256};
 
 use crate::recovery;
 
@@ -25,8 +25,9 @@ pub(crate) struct SignedByClient {
     /// Wei.
     pub(crate) value: U256,
     pub(crate) input: Bytes,
-    /// Whose key made the signature; `None`: no key did, or its s is above n/2.
-    pub(crate) signer: Option<Address>,
+    signature: Signature,
+    /// What was signed.
+    digest: B256,
 }
 
 impl SignedByClient {
@@ -46,7 +47,13 @@ impl SignedByClient {
             to: read.to(),
             value: read.value(),
             input: read.input().clone(),
-            signer: recovery::signer(&read.signature_hash(), read.signature()),
+            signature: *read.signature(),
+            digest: read.signature_hash(),
         })
+    }
+
+    /// Whose key made the signature; `None`: no key did, or its s is above n/2.
+    pub(crate) fn signer(&self) -> Option<Address> {
+        recovery::signer(&self.digest, &self.signature)
     }
 }

@@ -135,11 +135,10 @@ fn extensions(
         members.remove(STATUS_EXTENSION);
         results.clear();
     }
-    let header = STANDARD.encode(Value::Object(results.clone()).to_string());
-    let has_results = !results.is_empty() && header.len() <= MAX_RESULTS_BYTES;
+    let header = (!results.is_empty()).then(|| STANDARD.encode(Value::Object(results).to_string()));
     (
         (!members.is_empty()).then_some(members),
-        has_results.then_some(header),
+        header.filter(|header| header.len() <= MAX_RESULTS_BYTES),
     )
 }
 

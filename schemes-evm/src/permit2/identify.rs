@@ -31,16 +31,14 @@ fn identified(request: &PaymentRequest) -> Option<Identified> {
     let owner = text::lower(members::address(signed, "from")?);
     let nonce = members::number(signed, "nonce")?.to_string();
     let deadline = members::number(signed, "deadline");
+    let approval = approval::canonical(&request.extensions);
     Some(Identified {
         payer: payer_as_sent(&request.payload),
         claim_key: format!("permit2/{owner}/{nonce}"),
         // A payer's approvals use up its next nonce, and one of them serves all of its later payments.
-        conflict_keys: approval::canonical(&request.extensions)
-            .map(|_| format!("approval/{owner}"))
-            .into_iter()
-            .collect(),
+        conflict_keys: approval.iter().map(|_| format!("approval/{owner}")).collect(),
         fingerprint: fingerprint(request),
-        payload_digest: payload_digest(request, signed, &owner, &nonce),
+        payload_digest: payload_digest(request, signed, (&owner, &nonce), approval),
         replay_reason: reason::INVALID_NONCE.into(),
         replayable_until_s: deadline.and_then(text::seconds),
     })
@@ -65,7 +63,12 @@ fn fingerprint(request: &PaymentRequest) -> String {
 }
 
 /// Hash over what the buyer signed and the buyer's signatures: other spellings of one payload have one digest.
-fn payload_digest(request: &PaymentRequest, signed: &Map<String, Value>, owner: &str, nonce: &str) -> String {
+fn payload_digest(
+    request: &PaymentRequest,
+    signed: &Map<String, Value>,
+    (owner, nonce): (&str, &str),
+    approval: Option<Value>,
+) -> String {
     let empty = Map::new();
     let object = |name: &str| signed.get(name).and_then(Value::as_object).unwrap_or(&empty);
     let (permitted, witness) = (object("permitted"), object("witness"));
@@ -84,6 +87,6 @@ fn payload_digest(request: &PaymentRequest, signed: &Map<String, Value>, owner: 
         sponsoring::canonical(&request.extensions),
     ];
     // Absent in most payloads, whose digests do not change with it.
-    canonical.extend(approval::canonical(&request.extensions));
+    canonical.extend(approval);
     keccak256(Value::from(canonical).to_string()).to_string()
 }

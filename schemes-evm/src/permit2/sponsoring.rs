@@ -49,15 +49,7 @@ pub(crate) type Objection = (&'static str, &'static str);
 impl Sponsoring {
     /// Reads the extension of a payload. `None`: it is absent, and so is one with any member missing or empty.
     pub(crate) fn read(extensions: &Map<String, Value>) -> Option<Result<Self, Objection>> {
-        let info = extensions.get(EXTENSION)?.get("info")?.as_object()?;
-        let is_missing = |name: &&str| match info.get(*name) {
-            None | Some(Value::Null) => true,
-            Some(Value::String(text)) => text.is_empty(),
-            Some(_) => false,
-        };
-        if MEMBERS.iter().any(is_missing) {
-            return None;
-        }
+        let info = info(extensions, EXTENSION, &MEMBERS)?;
         Some(Self::parse(info).ok_or((
             reason::SPONSORING_FORMAT,
             "extensions.eip2612GasSponsoring.info must have hex addresses, decimal strings, a signature of 65 bytes, and a \
@@ -137,6 +129,21 @@ pub(crate) fn canonical(extensions: &Map<String, Value>) -> Value {
             info.s,
         ]),
     }
+}
+
+/// `info` of an extension; `None`: it is absent, and so is one with any of these members missing or empty.
+pub(super) fn info<'a>(
+    extensions: &'a Map<String, Value>,
+    key: &str,
+    members: &[&str],
+) -> Option<&'a Map<String, Value>> {
+    let info = extensions.get(key)?.get("info")?.as_object()?;
+    let is_missing = |name: &&str| match info.get(*name) {
+        None | Some(Value::Null) => true,
+        Some(Value::String(text)) => text.is_empty(),
+        Some(_) => false,
+    };
+    (!members.iter().any(is_missing)).then_some(info)
 }
 
 /// Decimal digits only.

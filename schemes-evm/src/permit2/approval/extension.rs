@@ -10,7 +10,7 @@ use crate::abi::{APPROVE_SELECTOR, PERMIT2};
 use crate::client_signed::SignedByClient;
 use crate::permit2::permit::Permit;
 use crate::permit2::reason;
-use crate::permit2::sponsoring::{Objection, decimal, is_version};
+use crate::permit2::sponsoring::{Objection, decimal, info, is_version};
 use crate::text;
 
 /// The extension's key, in `/supported` and in payloads.
@@ -42,15 +42,7 @@ pub(crate) struct Approval {
 impl Approval {
     /// Reads the extension of a payload. `None`: it is absent, and so is one with any member missing or empty.
     pub(crate) fn read(extensions: &Map<String, Value>) -> Option<Result<Self, Objection>> {
-        let info = extensions.get(EXTENSION)?.get("info")?.as_object()?;
-        let is_missing = |name: &&str| match info.get(*name) {
-            None | Some(Value::Null) => true,
-            Some(Value::String(text)) => text.is_empty(),
-            Some(_) => false,
-        };
-        if MEMBERS.iter().any(is_missing) {
-            return None;
-        }
+        let info = info(extensions, EXTENSION, &MEMBERS)?;
         Some(Self::parse(info).ok_or((
             reason::APPROVAL_FORMAT,
             "extensions.erc20ApprovalGasSponsoring.info must have hex addresses, a decimal string, a transaction of at most \
@@ -120,7 +112,7 @@ impl Approval {
                 "the transaction does not approve Permit2",
             ));
         }
-        match signed.signer {
+        match signed.signer() {
             None => Some((
                 reason::APPROVAL_SIGNATURE,
                 "the transaction's signature is not valid",
