@@ -57,8 +57,8 @@ pub struct NetworkSettings {
     pub follow_blocks: bool,
     /// A transaction that has not landed for this long is replaced by one with a higher bid.
     pub stuck_after_ms: u64,
-    /// Slots of one lane that may be open at once.
-    pub max_in_flight: usize,
+    /// Slots of one lane that may be open at once; `None`: by whether the lane's slots have an order.
+    pub max_in_flight: Option<usize>,
     /// The most steps of different settlements that share a transaction; 1: none do.
     pub max_batch: usize,
     /// Settlements that may wait for a lane.
@@ -84,7 +84,22 @@ pub struct NetworkSettings {
     pub options: Value,
 }
 
+/// Slots of one lane that may be open at once, where the operator has not said it. Nodes keep few transactions of one sender
+/// that wait for the one before them; without an order none waits.
+const IN_FLIGHT_IN_ORDER: usize = 16;
+const IN_FLIGHT_WITHOUT_ORDER: usize = 256;
+
 impl NetworkSettings {
+    /// Slots of one lane that may be open at once. `ordered`: each slot waits for the one before it.
+    #[must_use]
+    pub fn in_flight(&self, ordered: bool) -> usize {
+        self.max_in_flight.unwrap_or(if ordered {
+            IN_FLIGHT_IN_ORDER
+        } else {
+            IN_FLIGHT_WITHOUT_ORDER
+        })
+    }
+
     /// Whether two nodes must show the same before a payment of this amount is decided. `amount`: atomic units of the
     /// asset.
     #[must_use]

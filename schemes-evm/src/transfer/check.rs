@@ -26,6 +26,8 @@ use crate::{signature, text};
 #[derive(Debug, Default)]
 pub(crate) struct Checks {
     assets_with_code: CodeCache,
+    /// Payers with code, whose signature is not that of their own key.
+    wallets: CodeCache,
     prices: Prices,
     gas_shortages: GasShortages,
     signers: KnownSigners,
@@ -109,7 +111,12 @@ impl Checks {
             (Outcome::Works(funds), None) => Ok(funds),
             // The checks before it pass, so the refusal that comes later in order is returned.
             (Outcome::Works(_), Some(refusal)) => Err(refusal),
-            (Outcome::Refused(_), _) => diagnose::diagnose(cx, &mut question, None).await?,
+            (Outcome::Refused(refusal), _) => {
+                match diagnose::unsigned_account(cx, &question, refusal).await? {
+                    Some(refusal) => Err(refusal),
+                    None => diagnose::diagnose(cx, &mut question, None).await?,
+                }
+            }
             (Outcome::Failed { failure, .. }, _) => {
                 diagnose::diagnose(cx, &mut question, Some(&failure)).await?
             }
@@ -138,6 +145,7 @@ impl Checks {
         let FirstReads {
             calls,
             has_asset_code,
+            has_trial,
             has_price,
         } = self.first_reads(question, now_ms);
         let mut answers = rpc::NODES.read_well_formed(cx, calls).await?;
@@ -182,18 +190,33 @@ impl Checks {
             self.assets_with_code
                 .record_code(transfer.chain_id(), transfer.asset(), now_ms);
         }
+        if has_code && !account_signed {
+            self.wallets
+                .record_code(transfer.chain_id(), transfer.from(), now_ms);
+        }
 
         let is_sent = question.settles;
         let trial = &mut question.trial;
-        let mut outcome = trial.take(cx, &mut answers).await;
+        let mut outcome = if has_trial {
+            Some(trial.take(cx, &mut answers).await)
+        } else {
+            None
+        };
         if has_price {
             let price = self.prices.learn(transfer.chain_id(), now_ms, answers.take()?);
             // What is sent is tried at a price, and what a contract has signed. The next verify knows the price.
             if is_sent || !account_signed || has_code {
                 trial.price = price;
-                outcome = again_at_price(cx, trial, outcome).await;
+                outcome = match outcome {
+                    Some(outcome) => Some(again_at_price(cx, trial, outcome).await),
+                    None => None,
+                };
             }
         }
+        let outcome = match outcome {
+            Some(outcome) => outcome,
+            None => trial.run(cx).await,
+        };
         let is_of_the_price = match (&outcome, trial.price) {
             (_, None) | (Ok(Outcome::Works(_) | Outcome::Refused(_)), Some(_)) => false,
             // The node may have rejected the price because it is below the base fee by now.
@@ -225,7 +248,13 @@ impl Checks {
         if has_asset_code {
             calls.push(rpc::get_code(transfer.asset()));
         }
-        if question.refused_later.is_none() {
+        let is_known_wallet = || {
+            self.wallets
+                .has_code(transfer.chain_id(), transfer.from(), now_ms)
+        };
+        let has_trial =
+            question.refused_later.is_none() && (!question.is_another_accounts() || is_known_wallet());
+        if has_trial {
             calls.extend(question.trial.reads());
         }
         let has_price = question.refused_later.is_none() && question.trial.price.is_none();
@@ -235,6 +264,7 @@ impl Checks {
         FirstReads {
             calls,
             has_asset_code,
+            has_trial,
             has_price,
         }
     }
@@ -245,6 +275,8 @@ struct FirstReads {
     calls: Vec<RpcCall>,
     /// It reads the asset's code, because that is not known yet.
     has_asset_code: bool,
+    /// It tries the transfer.
+    has_trial: bool,
     /// Its last read is the price of gas.
     has_price: bool,
 }

@@ -54,6 +54,48 @@ pub(super) async fn diagnose(
     })
 }
 
+/// Confirms the refusal of a payer without code that has not signed, in three cheap reads: no simulation can show anything about
+/// it. `None`: it is another refusal, or a node shows code, or none says something that counts.
+///
+/// # Errors
+/// No node answers.
+pub(super) async fn unsigned_account(
+    cx: &Cx,
+    question: &Question<'_>,
+    refusal: Refusal,
+) -> Result<Option<Refusal>, Fault> {
+    let unsigned = question.unsigned(false, question.account_signed);
+    if question.has_code || unsigned.as_ref() != Some(&refusal) {
+        return Ok(None);
+    }
+    let calls = vec![
+        rpc::newest_block(),
+        multicall(of_block()).call(),
+        rpc::get_code(question.transfer.from()),
+    ];
+    let mut views = Opinions::default();
+    for node in rpc::compare_or_read(cx, calls).await?.sets {
+        views.record(is_newly_without_code(node));
+    }
+    let views = views.into_result()?;
+    // A view that does not count refuses nobody, and one with code needs the wallet's answer.
+    let is_confirmed = views.iter().any(|shows| *shows == Some(true)) && !views.contains(&Some(false));
+    Ok(is_confirmed.then_some(refusal))
+}
+
+/// Whether a node shows no code at the payer's address; `None`: its calls run on an older block than its head.
+fn is_newly_without_code(mut answers: Answers) -> Result<Option<bool>, Fault> {
+    let (_, head_s) = rpc::head(answers.take()?)?;
+    let findings = answers.take()?;
+    let code = rpc::bytes(answers.take()?, "eth_getCode of the payer")?;
+    let time_s = match rpc::executed(findings, "the block of a node's calls")? {
+        Executed::Returned(data) => Findings::decode(&data).and_then(|findings| findings.time_s),
+        Executed::Failed(_) => None,
+    };
+    let is_stale = time_s.is_some_and(|time_s| time_s < U256::from(head_s));
+    Ok((!is_stale || !code.is_empty()).then_some(code.is_empty()))
+}
+
 /// The view of each node that answers; a fault where none does.
 async fn views(cx: &Cx, question: &Question<'_>, failure: Option<&Failure>) -> Result<Vec<View>, Fault> {
     let mut calls = vec![rpc::newest_block(), questions(question.transfer).call()];
@@ -90,9 +132,7 @@ impl View {
         let findings = answers.take()?;
         let outcome = question.judge(cx, &mut answers).await?;
         let findings = match (rpc::executed(findings, "diagnosis of a payment"), &outcome) {
-            (Ok(Executed::Returned(data)), _) => Vec::<Multicall::Outcome>::abi_decode(&data)
-                .ok()
-                .and_then(Findings::read),
+            (Ok(Executed::Returned(data)), _) => Findings::decode(&data),
             (Ok(Executed::Failed(_)), _) => None,
             // Without it a failure has no name, and the payer would be refused for it.
             (Err(fault), Outcome::Failed { .. }) => return Err(fault),
@@ -162,13 +202,24 @@ fn explained(cx: &Cx, trial: &Trial<'_>, findings: Option<&Findings>, failure: &
 
 /// The method's questions, and which block the calls run on.
 fn questions(transfer: &dyn SignedTransfer) -> EthCall {
-    let of_block = |call: Vec<u8>| Multicall::Call {
+    let mut calls = transfer.questions();
+    calls.extend(of_block());
+    multicall(calls)
+}
+
+/// Time and number of the block that calls run on.
+fn of_block() -> Vec<Multicall::Call> {
+    let call = |call: Vec<u8>| Multicall::Call {
         target: MULTICALL3,
         callData: call.into(),
     };
-    let mut calls = transfer.questions();
-    calls.push(of_block(Multicall::getCurrentBlockTimestampCall {}.abi_encode()));
-    calls.push(of_block(Multicall::getBlockNumberCall {}.abi_encode()));
+    vec![
+        call(Multicall::getCurrentBlockTimestampCall {}.abi_encode()),
+        call(Multicall::getBlockNumberCall {}.abi_encode()),
+    ]
+}
+
+fn multicall(calls: Vec<Multicall::Call>) -> EthCall {
     EthCall {
         from: None,
         to: MULTICALL3,
@@ -192,7 +243,8 @@ struct Findings {
 }
 
 impl Findings {
-    fn read(mut outcomes: Vec<Multicall::Outcome>) -> Option<Self> {
+    fn decode(data: &[u8]) -> Option<Self> {
+        let mut outcomes = Vec::<Multicall::Outcome>::abi_decode(data).ok()?;
         let number = outcomes.pop()?;
         let time = outcomes.pop()?;
         Some(Self {

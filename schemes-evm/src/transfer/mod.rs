@@ -4,8 +4,9 @@
 //! | step | module | chain reads |
 //! |---|---|---|
 //! | code, signature, simulation | `check`, `question`, `trial` | one batch; a second one for a payer with code and an ECDSA signature, where nodes can't estimate, and every five minutes at the price of gas (`prices`) |
+//! | the signature of another key than the payer's | `check` | nothing is tried in the first batch, unless the payer is known as a wallet |
 //! | the deployment of a wallet that does not exist yet | `wrapper` | one more batch before the others, for whether it exists |
-//! | whether a refusal is confirmed, and why a simulation failed | `diagnose` | one batch, of two nodes where there are two |
+//! | whether a refusal is confirmed, and why a simulation failed | `diagnose` | one batch, of two nodes where there are two; three reads where a payer without code has not signed |
 //!
 //! So a refusal costs few round trips, and a good payment by an ordinary account costs one.
 //!

@@ -40,6 +40,14 @@ impl Question<'_> {
         self.refused_later.is_none() || self.order() == Order::AssetThenSignature
     }
 
+    /// Whether the signature is as an account makes it, and another one than the payer made it. That is a forgery unless the payer
+    /// is a wallet, so nothing is tried before its code was read.
+    pub(super) fn is_another_accounts(&self) -> bool {
+        !self.account_signed
+            && matches!(self.wrapper, Wrapper::None)
+            && signature::split(self.signature).is_some()
+    }
+
     /// The call of a wallet at the payer's address.
     pub(super) fn wallet_call(&self) -> RpcCall {
         signature::wallet_call(self.transfer.from(), self.digest, self.signature).call()

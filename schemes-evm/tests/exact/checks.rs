@@ -487,6 +487,20 @@ fn t15_refusals_cost_little() {
     let world = World::with(|chain| chain.simulation = revert("no"));
     assert!(world.verify(&good()).is_err());
     assert_eq!(world.batches().len(), 2, "simulation and diagnosis");
+    // A forged signature: the code of the payer and of the asset, a wallet's answer, the price; then the code once more, and on
+    // which block. Nothing is simulated.
+    let world = World::new();
+    let forged = bad_signature(&Offer::default());
+    assert!(world.verify(&forged).is_err());
+    let methods: Vec<String> = world
+        .batches()
+        .concat()
+        .into_iter()
+        .map(|call| call.method)
+        .collect();
+    assert_eq!(world.batches().len(), 2);
+    assert!(!methods.contains(&"eth_estimateGas".to_owned()), "{methods:?}");
+    assert_eq!(methods.len(), 4 + 3, "{methods:?}");
 }
 
 #[test]

@@ -268,15 +268,40 @@ fn one_nodes_refusal_refuses_no_payer() {
             );
         }
     }
-    // A wallet that a node does not know yet.
-    let wallet = World::with(|chain| {
-        chain.payer_code = hex_result(&[0x60]);
-        chain.wallet = magic();
-    });
-    let request = Offer::default().with_signature(&[7; 130]);
-    let cx = World::new().cx_beside(&wallet);
-    let verdict = block_on(World::new().exact.verify(&cx, &request)).expect("no fault");
-    assert!(matches!(verdict, Verdict::Valid(_)), "{verdict:?}");
+    // A wallet that a node does not know yet, by a signature of its own kind and by one as accounts make it.
+    for signature in [vec![7; 130], vec![7; 65]] {
+        let wallet = World::with(|chain| {
+            chain.payer_code = hex_result(&[0x60]);
+            chain.wallet = magic();
+        });
+        let request = Offer::default().with_signature(&signature);
+        for (first, second) in [(World::new(), &wallet), (World::with(is_behind), &wallet)] {
+            let verdict = block_on(first.exact.verify(&first.cx_beside(second), &request)).expect("no fault");
+            assert!(matches!(verdict, Verdict::Valid(_)), "{verdict:?}");
+        }
+    }
+}
+
+/// A node whose calls run on an older block than the head that it names.
+fn is_behind(chain: &mut Chain) {
+    chain.head_s = NOW_S + 6;
+}
+
+#[test]
+fn a_node_that_is_behind_its_own_head_refuses_no_signature() {
+    let request = Offer::default().with_signature(&[7; 65]);
+    let verdict = |one: &World, other: &World| {
+        block_on(one.exact.verify(&one.cx_beside(other), &request)).map_err(|fault| fault.kind)
+    };
+    let behind = || World::with(is_behind);
+    assert_eq!(verdict(&behind(), &behind()), Err(FaultKind::Unavailable));
+    for (one, other) in [(behind(), World::new()), (World::new(), behind())] {
+        let verdict = verdict(&one, &other).expect("no fault");
+        let Verdict::Invalid(refusal) = verdict else {
+            panic!("{verdict:?}")
+        };
+        assert_eq!(refusal.reason, "invalid_exact_evm_signature");
+    }
 }
 
 #[test]

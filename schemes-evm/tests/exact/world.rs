@@ -350,7 +350,8 @@ fn answer(chain: &Chain, method: &str, params: &Value) -> RpcResult {
 /// Two calls with the result of each: a deployment and a transfer.
 fn is_rehearsal(data: &str) -> bool {
     let data = hex::decode(data.trim_start_matches("0x")).unwrap();
-    Multicall::tryAggregateCall::abi_decode(&data).is_ok_and(|call| call.calls.len() == 2)
+    let call = Multicall::tryAggregateCall::abi_decode(&data);
+    call.is_ok_and(|call| call.calls.len() == 2 && call.calls.iter().all(|call| call.target != MULTICALL3))
 }
 
 pub fn is_transfer(data: &str) -> bool {

@@ -71,7 +71,7 @@ pub struct SolanaNetwork {
 }
 
 impl SolanaNetwork {
-    fn toml(&self) -> Result<String, Error> {
+    fn toml(&self, follow_blocks: bool) -> Result<String, Error> {
         let plugin = binaries::svm_plugin()?;
         let mut toml = String::new();
         let mut names = Vec::new();
@@ -89,7 +89,9 @@ impl SolanaNetwork {
             ("poll_interval_ms", "50"),
             ("options", "{ max_clock_skew_s = 0 }"),
         ] {
-            if !self.network.lines().any(|line| line.starts_with(key)) {
+            let overridden = self.network.lines().any(|line| line.starts_with(key));
+            let is_left_out = follow_blocks && key == "poll_interval_ms";
+            if !overridden && !is_left_out {
                 toml += &format!("{key} = {value}\n");
             }
         }
@@ -151,7 +153,7 @@ impl Settings {
             folder = folder.to_string(),
         );
         if let Some(solana) = &self.solana {
-            toml += &solana.toml()?;
+            toml += &solana.toml(self.follow_blocks)?;
         }
         if self.rpc.is_empty() {
             return Ok(toml + &format!("\n{}\n", self.more));

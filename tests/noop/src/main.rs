@@ -106,7 +106,7 @@ fn registry(config: &Config) -> Result<Registry, Box<dyn Error>> {
         poll_interval_ms: 1_000,
         follow_blocks: true,
         stuck_after_ms: 30_000,
-        max_in_flight: 16,
+        max_in_flight: None,
         lane_queue: 64,
         max_batch: 1,
         max_cost: Amount::from(1_u64),

@@ -476,7 +476,7 @@ pub(crate) fn parts(world: &Arc<World>, terms: Terms, planted: Option<Planted>) 
         // Both ways of polling keep the laws. Scenarios that assert times have a finality of 6.
         follow_blocks: terms.finality.is_multiple_of(4),
         stuck_after_ms: 8_000,
-        max_in_flight: terms.max_in_flight,
+        max_in_flight: Some(terms.max_in_flight),
         max_batch: terms.max_batch,
         lane_queue: terms.lane_queue,
         max_cost: Amount::from(terms.max_cost),

@@ -89,6 +89,14 @@ fn no_seed_on_thirty_nodes_with_a_lane_each_loses_or_repeats_or_misreports_a_pay
     survive(4, 30, 30);
 }
 
+/// A payment waited 33 seconds between its plan and its first attempt, on blocks of 400 ms, and a stranger made it meanwhile:
+/// before the blocks in which the searches for it began. It was pending for ever.
+#[test]
+fn a_payment_by_a_stranger_long_before_the_first_attempt_is_found() {
+    let (scenario, nodes) = of_seed(1_338, 3, 3);
+    clean(&scenario, &nodes);
+}
+
 /// Minutes in which a payment comes every few seconds.
 fn steady(signers: usize, calm_at_ms: u64) -> Scenario {
     let mut scenario = quiet();

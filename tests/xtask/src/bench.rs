@@ -16,8 +16,8 @@ const QUICK_ROUNDS: u64 = 1;
 const QUICK_WINDOW_MS: &str = "700";
 
 /// Measures the release binary with its plugin files beside two other facilitators: that of x402-rs, built from its published
-/// crates, and the official TypeScript one. All run in front of one chain (anvil), each with a key of its own, and through
-/// the same counting proxy. It builds and installs everything that it needs; the first run compiles for about half an hour.
+/// crates, and the official TypeScript one. All run in front of one chain (anvil; for one part the Solana dev chain), each with
+/// a key of its own, and through the same counting proxy. It builds and installs everything that it needs; the first run compiles for about half an hour.
 ///
 /// The report has ratios first: how many times better we are in the same round, with the range of all rounds. Absolute numbers
 /// follow. What else the machine does changes the absolute numbers, and changes the ratios less.
@@ -66,6 +66,10 @@ enum Part {
     Settle,
     /// Verify of a contract wallet
     Wallet,
+    /// Verify of payments by Permit2
+    Permits,
+    /// Verify and settle on Solana
+    Solana,
     /// A flood of forged payments
     Refusals,
     /// From a killed process to a ready one, and memory idle and loaded
@@ -82,6 +86,8 @@ impl Part {
             Part::Verify => "verify",
             Part::Settle => "settle",
             Part::Wallet => "wallet",
+            Part::Permits => "permits",
+            Part::Solana => "solana",
             Part::Refusals => "refusals",
             Part::Starts => "starts",
             Part::Core => "core",
@@ -93,6 +99,7 @@ impl Part {
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     Npm::ensure()?;
     cargo::build_what_is_shipped_with(cargo::NOOP)?;
+    cargo::build_solana_devnet()?;
     build_peers()?;
     let root = cargo::root();
     let path = |below: &str| text(&root.join(below));

@@ -86,7 +86,7 @@ pub(crate) fn settings() -> NetworkSettings {
         poll_interval_ms: 1_000,
         follow_blocks: false,
         stuck_after_ms: 1_000,
-        max_in_flight: 1,
+        max_in_flight: Some(1),
         max_batch: 1,
         lane_queue: 1,
         max_cost: Amount::MAX,

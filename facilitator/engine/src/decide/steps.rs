@@ -3,7 +3,7 @@
 use journal::{Event, Ground, GroundAt, Outcome, SettlementRow, StepState};
 use sdk_plugin::StepIndex;
 use sdk_plugin::chain::{Evidence, ForeignTx, GuardState, Shown};
-use sdk_plugin::scheme::{Gate, LaneChoice, OnFail, Paid, Plan, Refusal};
+use sdk_plugin::scheme::{Gate, LaneChoice, OnFail, Paid, Plan, Refusal, Step};
 use sdk_plugin::wire::reason::UNEXPECTED_SETTLE_ERROR;
 
 /// What decided the steps of a slot.
@@ -45,6 +45,18 @@ pub(crate) fn follows_client_signed(plan: Option<&Plan>, step: StepIndex) -> boo
         .zip(step.previous())
         .and_then(|(plan, before)| before.of(&plan.steps));
     before.is_some_and(|before| before.lane == LaneChoice::Foreign)
+}
+
+/// Whether a step has neither state that shows its effect nor logs by which another transaction may have had it.
+#[must_use]
+pub(crate) fn is_without_guard(step: &Step) -> bool {
+    step.evidence.guard.is_none() && step.evidence.foreign.is_empty()
+}
+
+/// Whether a step only prepares the payment, and has no guard: it is never sent in a second slot.
+#[must_use]
+pub(crate) fn is_preparation(step: &Step) -> bool {
+    !step.pays && is_without_guard(step)
 }
 
 /// The event that records what a decision rests on. A decision without a ground is final at once.

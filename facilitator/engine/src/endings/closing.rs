@@ -1,8 +1,7 @@
 //! How slots close: after a final decision, or because a transaction that is not ours used them.
 
-use crate::decide::steps::skipped_after;
+use crate::decide::steps::{is_preparation, skipped_after};
 use crate::endings::Endings;
-use crate::endings::unsent::is_preparation;
 use crate::state::lane::LaneCommand;
 use crate::state::network::NetworkRun;
 use crate::state::settlement::Settlement;

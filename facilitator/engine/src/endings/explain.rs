@@ -1,6 +1,7 @@
 //! Searches for what had the effect of a step whose guard another transaction changed.
 
 use super::unsent::{Ends, RETRY_EVERY, is_after_all, no_transaction, since, watch_of};
+use crate::decide::observation::wider_search_from;
 use crate::endings::Endings;
 use crate::outcome::judge::Judged;
 use crate::state::settlement::Settlement;
@@ -41,7 +42,9 @@ impl Endings {
                 return;
             }
             if let Some(attempts) = self.attempts_of(&settlement, step).await
-                && (self.is_explained(&settlement, step, &planned, &attempts).await
+                && (self
+                    .is_explained(&settlement, step, &planned, &attempts, searches)
+                    .await
                     || self
                         .is_unchanged_after_all(&settlement, step, &planned, &attempts, &mut anchor)
                         .await)
@@ -116,13 +119,15 @@ impl Endings {
         self.outcomes.judge_step(settlement, &evidence, None, true).await == Judged::Decided
     }
 
-    /// Runs one search. What it finds counts once it is final, and then decides the step permanently.
+    /// Runs one search, further back than the `searches` before it. What it finds counts once it is final, and then decides
+    /// the step permanently.
     pub(super) async fn is_explained(
         self: &Arc<Self>,
         settlement: &Arc<Settlement>,
         step: StepIndex,
         planned: &Step,
         attempts: &[AttemptRow],
+        searches: u32,
     ) -> bool {
         let settings = &settlement.network.settings;
         let finality = settings.finality;
@@ -136,7 +141,11 @@ impl Endings {
         let mut found: Vec<ForeignTx> = Vec::new();
         for attempt in carriers() {
             let is_newest = newest.is_some_and(|newest| newest.id == attempt.id);
-            let mut watch = watch_of(planned, attempts, attempt, self.head_of(settlement), settings);
+            let head = self.head_of(settlement);
+            let mut watch = watch_of(planned, attempts, attempt, head, settings);
+            if is_newest && !planned.evidence.foreign.is_empty() {
+                watch.since_height = wider_search_from(since(attempts), head, settings, searches);
+            }
             watch.whole_block = true;
             watch.search_foreign = is_newest;
             watch.read_guards = is_newest;

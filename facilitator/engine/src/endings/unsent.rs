@@ -6,6 +6,7 @@
 //! again.
 
 use crate::decide::observation::{search_from, without_leap};
+use crate::decide::steps::is_preparation;
 use crate::endings::Endings;
 use crate::endings::closing::unexplained;
 use crate::outcome::judge::Judged;
@@ -226,11 +227,6 @@ impl Endings {
         run.record_head(seen.head_height);
         Some(without_leap(seen, known))
     }
-}
-
-/// Whether a step only prepares the payment, and has no guard: it is never sent in a second slot.
-pub(crate) fn is_preparation(step: &Step) -> bool {
-    !step.pays && step.evidence.guard.is_none() && step.evidence.foreign.is_empty()
 }
 
 /// Evidence of a step without a transaction that can still land. It contains nothing else from the chain.

@@ -198,7 +198,8 @@ impl LaneTask {
         loop {
             let in_flight = self.run.in_flight(&self.lane.signer);
             self.in_flight.store(in_flight, Ordering::Relaxed);
-            let has_room = self.jump.is_none() && in_flight < self.run.network.settings.max_in_flight;
+            let most = self.run.network.settings.in_flight(self.lane.ordered);
+            let has_room = self.jump.is_none() && in_flight < most;
             tokio::select! {
                 biased;
                 command = commands.recv() => match command {

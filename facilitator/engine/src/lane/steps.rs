@@ -6,8 +6,8 @@ use super::{LaneTask, Stop};
 use crate::decide::budget::Spender;
 use crate::decide::replies;
 use crate::decide::replies::{paused, unavailable};
-use crate::decide::steps::{follows_client_signed, is_gate_open};
-use crate::endings::unsent::{Ends, is_preparation};
+use crate::decide::steps::{follows_client_signed, is_gate_open, is_preparation};
+use crate::endings::unsent::Ends;
 use crate::runtime::first_commit::{Home, NotBegun};
 use crate::runtime::grants::NotTaken;
 use crate::state::lane::{LaneCommand, Work};
@@ -218,7 +218,7 @@ impl LaneTask {
             Turn::First | Turn::FirstSimulated => (0, u64::MAX),
             Turn::Later => self.earlier_slots(settlement, step).await?,
         };
-        if first_height != u64::MAX && lost > 0 && is_preparation(&planned) {
+        if lost > 0 && is_preparation(&planned) {
             return Err(Stop::LostSlots);
         }
         let slot = Slot {

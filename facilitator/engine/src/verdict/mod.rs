@@ -18,7 +18,7 @@ use landed::{Effect, after_decision, landed, succeeded};
 
 use sdk_plugin::chain::{ForeignTx, GuardState, Observation, ReadResult, Shown};
 
-use crate::decide::steps::Decided;
+use crate::decide::steps::{Decided, is_without_guard};
 use crate::registry::NetworkSettings;
 use crate::state::settlement::Settlement;
 use crate::state::slot::{OpenSlot, SlotState};
@@ -169,7 +169,7 @@ pub fn verdict(input: &VerdictInput<'_>) -> Verdict {
 fn is_without_guards(slot: &OpenSlot) -> bool {
     let is_without = |(settlement, step): &(Arc<Settlement>, StepIndex)| {
         let planned = settlement.plan().and_then(|plan| step.of(&plan.steps));
-        planned.is_some_and(|step| step.evidence.guard.is_none() && step.evidence.foreign.is_empty())
+        planned.is_some_and(is_without_guard)
     };
     !slot.covers.is_empty() && slot.covers.iter().all(is_without)
 }

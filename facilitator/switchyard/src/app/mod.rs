@@ -362,7 +362,7 @@ fn settings(config: &Config, network: &NetworkConfig, survey: &Survey, custody: 
         poll_interval_ms: network.poll_interval.map_or(POLL_INTERVAL_MS, millis),
         follow_blocks: network.poll_interval.is_none(),
         stuck_after_ms: millis(network.stuck_after),
-        max_in_flight: count(network.max_in_flight),
+        max_in_flight: network.max_in_flight.map(count),
         max_batch: count(network.max_batch),
         lane_queue: count(network.lane_queue),
         max_cost: network.max_cost,

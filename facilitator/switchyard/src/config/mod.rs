@@ -90,7 +90,8 @@ pub struct Network {
     /// `None`: polls follow the chain's blocks.
     pub poll_interval: Option<Duration>,
     pub stuck_after: Duration,
-    pub max_in_flight: u32,
+    /// `None`: 16 on ordered lanes, 256 on others.
+    pub max_in_flight: Option<u32>,
     pub max_batch: u32,
     pub lane_queue: u32,
     /// The most that one transaction may cost, in native atomic units.

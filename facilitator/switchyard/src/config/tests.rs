@@ -56,7 +56,7 @@ fn ten_lines_are_enough_and_all_other_keys_have_defaults() {
             network.max_in_flight,
             network.max_batch
         ),
-        (1, 64, 16, 32)
+        (1, 64, None, 32)
     );
     assert_eq!(network.v1_name.as_deref(), Some("base"));
     assert_eq!(network.assets, Assets::KnownAnd(vec![]));

@@ -1,7 +1,8 @@
 //! The facilitator of x402-rs, assembled from its published crates as their README shows, without telemetry. It serves
-//! `exact` of protocol versions 1 and 2 on EVM networks.
+//! `exact` of protocol versions 1 and 2 on EVM and Solana networks.
 //!
-//! The first argument names a JSON file: `{"port": 1, "networks": [{"chainId": 1, "rpc": "http://…", "key": "0x…"}]}`.
+//! The first argument names a JSON file:
+//! `{"port": 1, "networks": [{"network": "eip155:1", "rpc": "http://…", "key": "0x…"}]}`.
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -12,10 +13,14 @@ use serde_json::{Value, json};
 use x402_chain_eip155::chain::config::Eip155ChainConfig;
 use x402_chain_eip155::chain::{Eip155ChainProvider, Eip155ChainReference};
 use x402_chain_eip155::{V1Eip155Exact, V2Eip155Exact};
+use x402_chain_solana::chain::SolanaChainProvider;
+use x402_chain_solana::chain::config::SolanaChainConfig;
+use x402_chain_solana::{V1SolanaExact, V2SolanaExact};
 use x402_facilitator_local::{FacilitatorLocal, routes};
 use x402_types::chain::{ChainId, ChainProviderOps, ChainRegistry, FromConfig};
 use x402_types::scheme::{
     SchemeBlueprints, SchemeConfig, SchemeRegistry, X402SchemeFacilitator, X402SchemeFacilitatorBuilder,
+    X402SchemeId,
 };
 
 #[derive(Deserialize)]
@@ -25,32 +30,45 @@ struct Settings {
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
 struct Network {
-    chain_id: u64,
+    /// CAIP-2.
+    network: String,
     rpc: String,
+    /// `0x` and hex, or on Solana base58 of seed and public key.
     key: String,
 }
 
-/// A provider that several schemes share, as in their own binary.
-struct Provider(Arc<Eip155ChainProvider>);
+/// A network's provider, which several schemes share, as in their own binary.
+enum Provider {
+    Evm(Arc<Eip155ChainProvider>),
+    Solana(Arc<SolanaChainProvider>),
+}
 
 impl ChainProviderOps for Provider {
     fn signer_addresses(&self) -> Vec<String> {
-        self.0.signer_addresses()
+        match self {
+            Provider::Evm(provider) => provider.signer_addresses(),
+            Provider::Solana(provider) => provider.signer_addresses(),
+        }
     }
 
     fn chain_id(&self) -> ChainId {
-        self.0.chain_id()
+        match self {
+            Provider::Evm(provider) => provider.chain_id(),
+            Provider::Solana(provider) => provider.chain_id(),
+        }
     }
 }
 
 type Built = Result<Box<dyn X402SchemeFacilitator>, Box<dyn Error>>;
 
-/// The schemes, each built from the shared provider.
-struct Shared<S>(S);
+/// A scheme of EVM networks, built from the shared provider.
+struct OnEvm<S>(S);
 
-impl<S: x402_types::scheme::X402SchemeId> x402_types::scheme::X402SchemeId for Shared<S> {
+/// The same of Solana networks.
+struct OnSolana<S>(S);
+
+impl<S: X402SchemeId> X402SchemeId for OnEvm<S> {
     fn x402_version(&self) -> u8 {
         self.0.x402_version()
     }
@@ -64,12 +82,65 @@ impl<S: x402_types::scheme::X402SchemeId> x402_types::scheme::X402SchemeId for S
     }
 }
 
-impl<S> X402SchemeFacilitatorBuilder<&Provider> for Shared<S>
+impl<S: X402SchemeId> X402SchemeId for OnSolana<S> {
+    fn x402_version(&self) -> u8 {
+        self.0.x402_version()
+    }
+
+    fn namespace(&self) -> &str {
+        self.0.namespace()
+    }
+
+    fn scheme(&self) -> &str {
+        self.0.scheme()
+    }
+}
+
+impl<S> X402SchemeFacilitatorBuilder<&Provider> for OnEvm<S>
 where
     S: X402SchemeFacilitatorBuilder<Arc<Eip155ChainProvider>>,
 {
     fn build(&self, provider: &Provider, config: Option<Value>) -> Built {
-        self.0.build(Arc::clone(&provider.0), config)
+        match provider {
+            Provider::Evm(provider) => self.0.build(Arc::clone(provider), config),
+            Provider::Solana(_) => Err("a scheme of EVM networks on another one".into()),
+        }
+    }
+}
+
+impl<S> X402SchemeFacilitatorBuilder<&Provider> for OnSolana<S>
+where
+    S: X402SchemeFacilitatorBuilder<Arc<SolanaChainProvider>>,
+{
+    fn build(&self, provider: &Provider, config: Option<Value>) -> Built {
+        match provider {
+            Provider::Solana(provider) => self.0.build(Arc::clone(provider), config),
+            Provider::Evm(_) => Err("a scheme of Solana networks on another one".into()),
+        }
+    }
+}
+
+impl Network {
+    async fn provider(&self) -> Result<Provider, Box<dyn Error>> {
+        match self.network.split_once(':') {
+            Some(("eip155", id)) => {
+                let config = Eip155ChainConfig {
+                    chain_reference: Eip155ChainReference::new(id.parse()?),
+                    inner: serde_json::from_value(json!({"signers": [self.key], "rpc": [{"http": self.rpc}]}))?,
+                };
+                let provider = Eip155ChainProvider::from_config(&config).await?;
+                Ok(Provider::Evm(Arc::new(provider)))
+            }
+            Some(("solana", reference)) => {
+                let config = SolanaChainConfig {
+                    chain_reference: reference.parse()?,
+                    inner: serde_json::from_value(json!({"signer": self.key, "rpc": self.rpc}))?,
+                };
+                let provider = SolanaChainProvider::from_config(&config).await?;
+                Ok(Provider::Solana(Arc::new(provider)))
+            }
+            _ => Err(format!("{} is no network that it serves", self.network).into()),
+        }
     }
 }
 
@@ -81,18 +152,21 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let settings: Settings = serde_json::from_slice(&std::fs::read(file)?)?;
     let mut providers = HashMap::new();
     for network in &settings.networks {
-        let config = Eip155ChainConfig {
-            chain_reference: Eip155ChainReference::new(network.chain_id),
-            inner: serde_json::from_value(json!({"signers": [network.key], "rpc": [{"http": network.rpc}]}))?,
-        };
-        let provider = Eip155ChainProvider::from_config(&config).await?;
-        providers.insert(config.chain_id(), Provider(Arc::new(provider)));
+        let provider = network.provider().await?;
+        providers.insert(provider.chain_id(), provider);
     }
     let blueprints = SchemeBlueprints::new()
-        .and_register(Shared(V1Eip155Exact))
-        .and_register(Shared(V2Eip155Exact));
-    let schemes = ["v1-eip155-exact", "v2-eip155-exact"]
-        .map(|id| serde_json::from_value::<SchemeConfig>(json!({"id": id, "chains": "eip155:*"})));
+        .and_register(OnEvm(V1Eip155Exact))
+        .and_register(OnEvm(V2Eip155Exact))
+        .and_register(OnSolana(V1SolanaExact))
+        .and_register(OnSolana(V2SolanaExact));
+    let schemes = [
+        ("v1-eip155-exact", "eip155:*"),
+        ("v2-eip155-exact", "eip155:*"),
+        ("v1-solana-exact", "solana:*"),
+        ("v2-solana-exact", "solana:*"),
+    ]
+    .map(|(id, chains)| serde_json::from_value::<SchemeConfig>(json!({"id": id, "chains": chains})));
     let schemes = schemes.into_iter().collect::<Result<Vec<_>, _>>()?;
     let registry = SchemeRegistry::build(ChainRegistry::new(providers), blueprints, &schemes);
     let facilitator = Arc::new(FacilitatorLocal::new(registry));

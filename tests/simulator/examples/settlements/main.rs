@@ -239,7 +239,7 @@ fn settings(options: &Options) -> NetworkSettings {
         poll_interval_ms: 500,
         follow_blocks: true,
         stuck_after_ms: 30_000,
-        max_in_flight: usize_of(options.in_flight),
+        max_in_flight: Some(usize_of(options.in_flight)),
         max_batch: 1,
         lane_queue: 256,
         max_cost: Amount::from(COST),

@@ -45,7 +45,7 @@ pub(super) fn network(id: &str, section: &Section<'_, '_>, key_names: &[String])
     let depths = depths(section);
     let poll_interval = section.maybe("poll_interval_ms", |node| millis(node, 50, 60_000));
     let stuck_after = section.get("stuck_after_seconds", |node| seconds(node, 1, 3_600));
-    let max_in_flight = section.get("max_in_flight", |node| count(node, 1, 1_000));
+    let max_in_flight = section.maybe("max_in_flight", |node| count(node, 1, 1_000));
     let max_batch = section.get("max_batch", |node| count(node, 1, 64));
     let lane_queue = section.get("lane_queue", |node| count(node, 1, 100_000));
     let costs = costs(section);

@@ -11,7 +11,7 @@ use crate::node::{Mode, Node};
 use crate::payments::{self, Payer};
 use crate::process::Usage;
 use crate::results::{Results, shown};
-use crate::subject::{Kind, Programs, Subject};
+use crate::subject::{Kind, Place, Programs, Subject};
 
 /// Buyers of one payment after the other: what a subject remembers of one payer does not answer for the next.
 const BUYERS: u16 = 64;
@@ -48,6 +48,8 @@ pub(crate) struct Bench {
     pub(crate) programs: Programs,
     pub(crate) effort: Effort,
     pub(crate) results: Results,
+    /// What the report says beside the numbers.
+    pub(crate) remarks: Vec<String>,
 }
 
 /// A series of requests to one subject, and what it cost.
@@ -91,7 +93,12 @@ impl Bench {
         }
         let mut subjects = Vec::new();
         for (kind, signer) in Kind::ALL.into_iter().zip(&chain.facilitators) {
-            subjects.push(Subject::start(kind, &programs, chain.url(), signer, 1)?);
+            let place = Place::Evm {
+                chain: chain.url(),
+                signer,
+                networks: 1,
+            };
+            subjects.push(Subject::start(kind, &programs, &place)?);
         }
         let bench = Bench {
             subjects,
@@ -99,6 +106,7 @@ impl Bench {
             programs,
             effort,
             results: Results::default(),
+            remarks: Vec::new(),
         };
         for subject in &bench.subjects {
             bench.assert_honest(subject)?;
@@ -185,7 +193,7 @@ impl Bench {
             .iter()
             .map(Subject::target)
             .collect::<Result<_, _>>()?;
-        let sign = |count| payments::requests(&self.chain, payer, "/verify", count);
+        let sign = |_: &str, count| payments::requests(&self.chain, payer, "/verify", count);
         let results = &mut self.results;
         rounds(
             self.effort,
@@ -230,16 +238,17 @@ pub(crate) struct Callers<'a> {
     pub(crate) wanted: &'a str,
 }
 
-/// Measures the targets in turns. `sign` makes so many requests, and `record` gets each measurement.
+/// Measures the targets in turns. `sign` makes so many requests for the target of this name, and `record` gets each
+/// measurement.
 pub(crate) fn rounds(
     effort: Effort,
     targets: &[Target<'_>],
     callers: Callers<'_>,
-    sign: &dyn Fn(usize) -> Vec<Vec<u8>>,
+    sign: &dyn Fn(&str, usize) -> Vec<Vec<u8>>,
     mut record: impl FnMut(&'static str, &Measured),
 ) -> Result<(), Failure> {
     let load = |target: &Target<'_>, limit: Duration, rate: u64| -> Result<Measured, Failure> {
-        let requests = sign(ahead(rate, limit));
+        let requests = sign(target.name, ahead(rate, limit));
         target.measure(Load {
             server: target.server,
             requests: &requests,

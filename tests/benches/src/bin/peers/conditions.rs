@@ -75,12 +75,13 @@ fn versions(npm: &Npm) -> Vec<(String, String)> {
         ("Switchyard", &format!("commit {commit}")),
         ("Rust", &output(Command::new("rustc").arg("--version"))),
         (
-            "x402-facilitator-local, x402-chain-eip155 (x402-rs)",
+            "x402-facilitator-local, x402-chain-eip155, x402-chain-solana (x402-rs)",
             &locked(&lock, "x402-facilitator-local"),
         ),
-        ("@x402/core, @x402/evm", &package("@x402/core")),
+        ("@x402/core, @x402/evm, @x402/svm", &package("@x402/core")),
         ("express", &package("express")),
         ("viem", &package("viem")),
+        ("@solana/kit", &package("@solana/kit")),
         ("Node.js", &output(Command::new("node").arg("--version"))),
         ("anvil", anvil.lines().next().unwrap_or_default()),
     ])

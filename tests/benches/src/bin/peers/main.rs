@@ -118,6 +118,7 @@ fn run(args: &Args) -> Result<(), Failure> {
         }
     }
     let mut results = bench.results.clone();
+    let found = std::mem::take(&mut bench.remarks);
     // Ends the subjects and the chain.
     drop(bench);
     results.order(&[&Kind::ALL.map(Kind::name)[..], &workloads::core::SIDES].concat());
@@ -125,6 +126,7 @@ fn run(args: &Args) -> Result<(), Failure> {
         .remark
         .iter()
         .cloned()
+        .chain(found)
         .chain(failures.iter().map(|what| format!("Incomplete: {what}")))
         .collect();
     report::write(&args.out, &results, &remarks)?;

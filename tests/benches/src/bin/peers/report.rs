@@ -12,7 +12,7 @@ pub(crate) const NUMBERS: &str = "results.json";
 const PAGE: &str = "index.md";
 
 /// File, title, group and unit of each chart.
-const CHARTS: [(&str, &str, &str, &str); 8] = [
+const CHARTS: [(&str, &str, &str, &str); 9] = [
     (
         "verify-anvil.svg",
         "Verifies per second beside anvil (more is better)",
@@ -49,6 +49,12 @@ const CHARTS: [(&str, &str, &str, &str); 8] = [
         "Settle, blocks of 2 s",
         "ms, the last one",
     ),
+    (
+        "verify-solana.svg",
+        "Verifies per second on Solana (more is better)",
+        "Verify, Solana",
+        "verifies/s",
+    ),
     ("memory.svg", "Resident memory (less is better)", "Memory", "MiB"),
     (
         "core.svg",
@@ -72,7 +78,9 @@ cargo xtask bench --check            # everything, and which ratios are worse th
 
 - Every subject has its own funded key and its own counting proxy in front of the same anvil with the USDC contract. Before it is
   measured, it accepts good payments of an account and of a contract wallet, and refuses a forged one.
-- Every payment is distinct. 64 buyers pay in turn.
+- On Solana the chain is `tests/solana-devnet` with slots of 400 ms: the real runtime with a small RPC server. Each subject
+  accepts a good payment there, and refuses one of less than the price.
+- Every payment is distinct. 64 buyers pay in turn, on Solana 16.
 - A recorded node answers after a fixed time and computes nothing, so that the chain takes no CPU from the subject.
 - CPU and context switches are those of the subject's process only. The callers, the proxy and anvil run on the same cores.
 - A subject is idle while another one is measured. Payments are signed before the clock starts.

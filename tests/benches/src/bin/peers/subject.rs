@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use devnet::{Account, Npm};
+use devnet::{Account, Npm, SolanaDevnet, SolanaKey};
 use e2e::facilitator::free_port;
 use e2e::http::Client;
 use e2e::leash::Leash;
-use e2e::{Facilitator, Settings, wait};
-use serde_json::json;
+use e2e::{Facilitator, Settings, SolanaNetwork, wait};
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::Failure;
@@ -23,6 +23,7 @@ use crate::payments::CHAIN_ID;
 const START: Duration = Duration::from_secs(60);
 /// The first chain id of the networks that a subject has in addition.
 const FURTHER_CHAINS: u64 = 7_000_001;
+const NO_LIMITS: &str = "[limits]\naddress_requests_per_minute = 0\n";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -51,6 +52,66 @@ pub(crate) struct Programs {
     pub(crate) x402_rs: PathBuf,
 }
 
+/// Where a subject works, and with which key.
+#[derive(Debug)]
+pub(crate) enum Place<'a> {
+    Evm {
+        /// The chain's URL.
+        chain: &'a str,
+        signer: &'a Account,
+        /// It serves the chain under so many chain ids.
+        networks: u64,
+    },
+    Solana {
+        chain: &'a SolanaDevnet,
+        fee_payer: &'a SolanaKey,
+    },
+}
+
+impl Place<'_> {
+    fn chain(&self) -> &str {
+        match self {
+            Place::Evm { chain, .. } => chain,
+            Place::Solana { chain, .. } => chain.url(),
+        }
+    }
+
+    /// Of ours, as an operator configures it, without limits for one address: all requests come from one.
+    fn settings(&self, node: &Node) -> Settings {
+        match self {
+            Place::Evm { signer, networks, .. } => evm_settings(node, signer, *networks),
+            Place::Solana { chain, fee_payer } => {
+                let network = SolanaNetwork {
+                    id: chain.network.clone(),
+                    rpc: vec![node.url()],
+                    fee_payers: vec![(*fee_payer).clone()],
+                    ..SolanaNetwork::default()
+                };
+                Settings {
+                    rpc: Vec::new(),
+                    solana: Some(network),
+                    follow_blocks: true,
+                    more: NO_LIMITS.to_owned(),
+                    ..Settings::new("", &[])
+                }
+            }
+        }
+    }
+
+    /// Of a peer.
+    fn networks(&self, node: &Node) -> Vec<Value> {
+        match self {
+            Place::Evm { signer, networks, .. } => networks_of(node, *networks)
+                .into_iter()
+                .map(|(id, rpc)| json!({"network": format!("eip155:{id}"), "rpc": rpc, "key": signer.key}))
+                .collect(),
+            Place::Solana { chain, fee_payer } => {
+                vec![json!({"network": chain.network, "rpc": node.url(), "key": fee_payer.secret})]
+            }
+        }
+    }
+}
+
 /// A running facilitator. Dropping it ends its process.
 #[derive(Debug)]
 pub(crate) struct Subject {
@@ -67,22 +128,13 @@ enum Process {
 }
 
 impl Subject {
-    /// Starts it and returns when it is ready. It serves the chain under so many chain ids.
-    pub(crate) fn start(
-        kind: Kind,
-        programs: &Programs,
-        chain: &str,
-        signer: &Account,
-        networks: u64,
-    ) -> Result<Subject, Failure> {
-        let node = Node::start(chain)?;
+    /// Starts it and returns when it is ready.
+    pub(crate) fn start(kind: Kind, programs: &Programs, place: &Place<'_>) -> Result<Subject, Failure> {
+        let node = Node::start(place.chain())?;
         let process = match kind {
-            Kind::Ours => {
-                let facilitator = Facilitator::start(&settings(&node, signer, networks))?;
-                Process::Ours(Box::new(facilitator))
-            }
+            Kind::Ours => Process::Ours(Box::new(Facilitator::start(&place.settings(&node))?)),
             Kind::X402Rs | Kind::TypeScript => {
-                Process::Peer(Peer::facilitator(kind, programs, &node, signer, networks)?)
+                Process::Peer(Peer::facilitator(kind, programs, &node, place)?)
             }
         };
         let url = match &process {
@@ -153,12 +205,11 @@ fn networks_of(node: &Node, networks: u64) -> Vec<(u64, String)> {
         .collect()
 }
 
-/// As an operator configures it, without limits for one address: all requests come from one.
-fn settings(node: &Node, signer: &Account, networks: u64) -> Settings {
+fn evm_settings(node: &Node, signer: &Account, networks: u64) -> Settings {
     // Blocks come with transactions only: an old head does not show a broken node here.
     // The harness has payments go alone, and operators do not.
     let network = "max_batch = 32\noptions = { max_head_age_s = 0 }";
-    let mut more = "[limits]\naddress_requests_per_minute = 0\n".to_owned();
+    let mut more = NO_LIMITS.to_owned();
     for (id, url) in networks_of(node, networks).iter().skip(1) {
         more += &format!(
             "\n[networks.\"eip155:{id}\"]\nrpc = [{url:?}]\nsigners = [\"signer0\"]\n\
@@ -208,20 +259,10 @@ impl Peer {
     }
 
     /// Another project's facilitator.
-    fn facilitator(
-        kind: Kind,
-        programs: &Programs,
-        node: &Node,
-        signer: &Account,
-        networks: u64,
-    ) -> Result<Peer, Failure> {
+    fn facilitator(kind: Kind, programs: &Programs, node: &Node, place: &Place<'_>) -> Result<Peer, Failure> {
         Peer::start("/supported", |folder, port| {
-            let networks: Vec<_> = networks_of(node, networks)
-                .into_iter()
-                .map(|(id, rpc)| json!({"chainId": id, "rpc": rpc, "key": signer.key}))
-                .collect();
             let settings = folder.join("settings.json");
-            let text = json!({"port": port, "networks": networks}).to_string();
+            let text = json!({"port": port, "networks": place.networks(node)}).to_string();
             fs::write(&settings, text)
                 .map_err(|e| Failure(format!("cannot write {}: {e}", settings.display())))?;
             Ok(match kind {

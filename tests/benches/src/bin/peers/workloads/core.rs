@@ -31,7 +31,7 @@ pub(crate) fn run(bench: &mut Bench) -> Result<(), Failure> {
         };
         let results = &mut bench.results;
         let series = std::cell::Cell::new(first);
-        let sign = |count: usize| {
+        let sign = |_: &str, count: usize| {
             let from = series.get();
             let next = from.saturating_add(u64::try_from(count).unwrap_or(u64::MAX));
             series.set(next);

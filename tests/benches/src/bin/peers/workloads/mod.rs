@@ -3,6 +3,7 @@
 pub(crate) mod core;
 mod networks;
 mod settle;
+mod solana;
 mod starts;
 mod verify;
 
@@ -26,6 +27,8 @@ pub(crate) enum Workload {
     Wallet,
     /// Verify of payments by Permit2
     Permits,
+    /// Verify and settle on Solana: 1, 16 and 64 at once, one fee payer
+    Solana,
     /// A flood of forged payments
     Refusals,
     /// From a killed process to a ready one, and memory idle and loaded
@@ -37,11 +40,12 @@ pub(crate) enum Workload {
 }
 
 impl Workload {
-    pub(crate) const ALL: [Workload; 8] = [
+    pub(crate) const ALL: [Workload; 9] = [
         Workload::Verify,
         Workload::Settle,
         Workload::Wallet,
         Workload::Permits,
+        Workload::Solana,
         Workload::Refusals,
         Workload::Starts,
         Workload::Core,
@@ -54,6 +58,7 @@ impl Workload {
             Workload::Settle => settle::run(bench),
             Workload::Wallet => verify::wallet(bench),
             Workload::Permits => verify::permits(bench),
+            Workload::Solana => solana::run(bench),
             Workload::Refusals => verify::refusals(bench),
             Workload::Starts => starts::run(bench),
             Workload::Core => core::run(bench),
@@ -73,6 +78,10 @@ impl Workload {
             Workload::Verify => (once.saturating_mul(rounds) + warm_up).saturating_mul(9),
             // Peers that poll the chain every seven seconds take that long for each step.
             Workload::Settle => Duration::from_secs(100).saturating_mul(rounds),
+            // Verifies, and settles that each last for several slots.
+            Workload::Solana => (once + Duration::from_secs(15))
+                .saturating_mul(rounds)
+                .saturating_mul(3),
             Workload::Wallet | Workload::Permits | Workload::Refusals => {
                 once.saturating_mul(rounds) + warm_up
             }

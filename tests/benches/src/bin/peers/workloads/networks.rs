@@ -8,7 +8,7 @@ use crate::load::rate;
 use crate::payments::{self, Payer};
 use crate::process::{Usage, resident_kib};
 use crate::results::Quantity;
-use crate::subject::{Kind, Subject};
+use crate::subject::{Kind, Place, Subject};
 use crate::workloads::starts::mib;
 
 const NETWORKS: u64 = 100;
@@ -43,7 +43,15 @@ fn once(bench: &mut Bench, kind: Kind) -> Result<(), Failure> {
         .facilitators
         .last()
         .ok_or_else(|| Failure("a chain without funded keys".to_owned()))?;
-    let mut subject = Subject::start(kind, &bench.programs, bench.chain.url(), signer, NETWORKS)?;
+    let mut subject = Subject::start(
+        kind,
+        &bench.programs,
+        &Place::Evm {
+            chain: bench.chain.url(),
+            signer,
+            networks: NETWORKS,
+        },
+    )?;
     let start = subject.restart()?;
     bench.assert_honest(&subject)?;
     let (usage, calls, began) = (Usage::of(subject.id()?)?, subject.node.calls(), Instant::now());

@@ -9,15 +9,15 @@ use serde_json::Value;
 
 use super::verify::{connections_text, costs};
 use crate::Failure;
-use crate::bench::{Bench, SUCCESS, ms};
+use crate::bench::{Bench, Measured, SUCCESS, ms};
 use crate::load::Load;
 use crate::payments::{self, Payer};
-use crate::results::Quantity;
+use crate::results::{Quantity, Results};
 
 /// Connections, and payments.
-const SIZES: [(usize, usize); 3] = [(1, 2), (16, 16), (64, 64)];
+pub(super) const SIZES: [(usize, usize); 3] = [(1, 2), (16, 16), (64, 64)];
 /// No settle begins later.
-const LIMIT: Duration = Duration::from_secs(60);
+pub(super) const LIMIT: Duration = Duration::from_secs(60);
 const SOURCES: [(&str, Mining); 2] = [
     ("instant blocks", Mining::Auto),
     ("blocks of 2 s", Mining::Every(2)),
@@ -37,10 +37,7 @@ fn on(bench: &mut Bench, source: &str, mining: Mining) -> Result<(), Failure> {
     for (connections, count) in SIZES {
         // What a subject could not settle is not held against its next series.
         bench.restart()?;
-        let name = match count {
-            _ if connections == 1 => connections_text(1),
-            count => format!("{count} at once"),
-        };
+        let name = size_text(connections, count);
         for round in 0..bench.effort.rounds {
             for turn in 0..bench.subjects.len() {
                 if mining != Mining::Auto {
@@ -52,6 +49,13 @@ fn on(bench: &mut Bench, source: &str, mining: Mining) -> Result<(), Failure> {
         println!("   {group}, {name}: {}", bench.summary(&group, &name));
     }
     Ok(())
+}
+
+pub(super) fn size_text(connections: usize, count: usize) -> String {
+    match connections {
+        1 => connections_text(1),
+        _ => format!("{count} at once"),
+    }
 }
 
 /// Waits until a block has just come: every series then has the same time until the next one.
@@ -82,28 +86,7 @@ fn once(
     };
     let measured = subject.target()?.measure(load)?;
     let (subject, outcome) = (subject.name(), &measured.outcome);
-    if let Some(what) = outcome.shortfall(subject, SUCCESS) {
-        println!("   note: {group}, {name}: {what}");
-    }
-    let share = outcome.accepted * 100 * 100 / u64::try_from(count).unwrap_or(1).max(1);
-    let results = &mut bench.results;
-    results.add(&Quantity::higher(group, name, "settled, of 100"), subject, share);
-    results.add(
-        &Quantity::higher(group, name, "settles/s"),
-        subject,
-        outcome.rate(),
-    );
-    results.add(
-        &Quantity::lower(group, name, "ms, median"),
-        subject,
-        ms(outcome.percentile(50)),
-    );
-    results.add(
-        &Quantity::lower(group, name, "ms, the last one"),
-        subject,
-        ms(outcome.elapsed),
-    );
-    costs(results, (group, name), subject, &measured);
+    record(&mut bench.results, (group, name), subject, &measured, count);
     if let Some(gas) = gas_of_each(bench, &outcome.bodies)? {
         // Payments that come at once may share a transaction.
         let name = if connections == 1 { "single" } else { name };
@@ -111,6 +94,36 @@ fn once(
         bench.results.add(&quantity, subject, gas);
     }
     Ok(())
+}
+
+/// What a series of so many settles gave.
+pub(super) fn record(
+    results: &mut Results,
+    (group, name): (&str, &str),
+    subject: &str,
+    measured: &Measured,
+    count: usize,
+) {
+    let outcome = &measured.outcome;
+    if let Some(what) = outcome.shortfall(subject, SUCCESS) {
+        println!("   note: {group}, {name}: {what}");
+    }
+    let share = outcome.accepted * 100 * 100 / u64::try_from(count).unwrap_or(1).max(1);
+    for (quantity, value) in [
+        (Quantity::higher(group, name, "settled, of 100"), share),
+        (Quantity::higher(group, name, "settles/s"), outcome.rate()),
+        (
+            Quantity::lower(group, name, "ms, median"),
+            ms(outcome.percentile(50)),
+        ),
+        (
+            Quantity::lower(group, name, "ms, the last one"),
+            ms(outcome.elapsed),
+        ),
+    ] {
+        results.add(&quantity, subject, value);
+    }
+    costs(results, (group, name), subject, measured);
 }
 
 /// The gas of each of these accepted settles, in hundredths: their transactions' gas, shared evenly; `None` without any.

@@ -8,7 +8,7 @@ use crate::node::Mode;
 use crate::payments::Payer;
 use crate::results::{Quantity, Results};
 
-const CONNECTIONS: [usize; 3] = [1, 16, 64];
+pub(super) const CONNECTIONS: [usize; 3] = [1, 16, 64];
 
 /// Where the node's answers come from.
 const SOURCES: [(&str, Mode); 3] = [
@@ -68,7 +68,7 @@ pub(crate) fn refusals(bench: &mut Bench) -> Result<(), Failure> {
     Ok(())
 }
 
-fn record(
+pub(super) fn record(
     results: &mut Results,
     (group, name): (&str, &str),
     unit: &str,
