@@ -37,8 +37,11 @@ const MOST_TIMES_NEXT: u128 = 4;
 const FEW_BLOCKS: u64 = 11;
 /// Prices below this are accepted whatever else a node reports, in wei per gas.
 const LEAST_CLAMP_WEI: u128 = 1_000_000_000;
-/// Tips are at most this many times what the node itself calls the price, or the base fee.
-const MOST_TIMES_PRICE: u128 = 100;
+/// The tips of past blocks are at most this many times what the node itself calls the price: who pays for a few transactions
+/// must not set ours.
+const MOST_TIMES_PRICE: u128 = 10;
+/// What the node calls the price is at most this many times the base fee.
+const MOST_TIMES_BASE_FEE: u128 = 100;
 
 /// The current price, in wei per unit of gas.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -286,7 +289,7 @@ impl Market {
             None => own_base_fee,
         };
         let base_fee = next_base_fee.max(own_base_fee);
-        // Empty blocks show no tips, and tips far above the node's own price are ignored: its price is used.
+        // Where most blocks are empty, or their tips are far above the node's own price, its price is used.
         let of_price = || {
             gas_price
                 .as_ref()
@@ -306,7 +309,7 @@ impl Market {
             let price = gas_price.as_ref().ok().copied();
             contradicts_history(own_base_fee, &past, price).or_else(|| {
                 let is_absurd =
-                    is_of_price && tip > base_fee.max(LEAST_CLAMP_WEI).saturating_mul(MOST_TIMES_PRICE);
+                    is_of_price && tip > base_fee.max(LEAST_CLAMP_WEI).saturating_mul(MOST_TIMES_BASE_FEE);
                 is_absurd.then(|| format!("the base fee is {base_fee} wei, the tip {tip}"))
             })
         };
@@ -331,17 +334,18 @@ fn contradicts_history(base_fee: u128, past: &[u128], price: Option<u128>) -> Op
     }
 }
 
-/// The median over the blocks of the tip paid at [`TIP_PERCENTILE`]; 0 without any.
+/// The median over the blocks of the tip paid at [`TIP_PERCENTILE`]; 0 without any. An empty block needed none: otherwise a single
+/// transaction in a quiet hour would set the tip of all that follow, ours among them.
 fn median_tip(history: &Value) -> u128 {
     let rewards = history.get("reward").and_then(Value::as_array);
     let mut tips: Vec<u128> = rewards
         .into_iter()
         .flatten()
         .filter_map(|block| block.get(0).and_then(|tip| wei(tip).ok()))
-        .filter(|tip| *tip > 0)
         .collect();
     tips.sort_unstable();
-    tips.get(tips.len() / 2).copied().unwrap_or(0)
+    let middle = tips.len().saturating_sub(1) / 2;
+    tips.get(middle).copied().unwrap_or(0)
 }
 
 fn fee_history() -> RpcCall {

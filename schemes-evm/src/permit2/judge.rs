@@ -148,8 +148,10 @@ fn explained(plan: &Plan, memo: &Memo, foreign: &[ForeignTx]) -> Option<Judgemen
         (Trace::UsedOtherwise, _) => Some(replay(tx, "used the nonce without the exact transfer")),
         (Trace::Ambiguous | Trace::Canceled | Trace::Absent, _) => None,
     });
-    let ambiguous = || {
-        let (tx, _) = traces.iter().find(|(_, trace)| *trace == Trace::Ambiguous)?;
+    let ambiguous = |earlier: bool| {
+        let is_ambiguous =
+            |(tx, trace): &&(&ForeignTx, Trace)| *trace == Trace::Ambiguous && tx.earlier == earlier;
+        let (tx, _) = traces.iter().find(is_ambiguous)?;
         Some(Judgement::Unproven {
             why: format!(
                 "whether transaction {} paid payTo by this permit is not shown",
@@ -161,7 +163,11 @@ fn explained(plan: &Plan, memo: &Memo, foreign: &[ForeignTx]) -> Option<Judgemen
         let (tx, _) = traces.iter().find(|(_, trace)| *trace == Trace::Canceled)?;
         Some(replay(tx, "cancelled the nonce"))
     };
-    direct.or_else(ambiguous).or_else(canceled)
+    // An earlier transaction never pays: where another one cancelled the nonce, it does not matter what that one did.
+    direct
+        .or_else(|| ambiguous(false))
+        .or_else(canceled)
+        .or_else(|| ambiguous(true))
 }
 
 /// A direct call of a proxy.

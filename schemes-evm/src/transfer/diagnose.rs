@@ -79,7 +79,7 @@ pub(super) async fn unsigned_account(
     }
     let views = views.into_result()?;
     // A view that does not count refuses nobody, and one with code needs the wallet's answer.
-    let is_confirmed = views.iter().any(|shows| *shows == Some(true)) && !views.contains(&Some(false));
+    let is_confirmed = views.contains(&Some(true)) && !views.contains(&Some(false));
     Ok(is_confirmed.then_some(refusal))
 }
 

@@ -257,6 +257,15 @@ fn empty_blocks_leave_the_tip_to_the_node_and_the_floor() {
     world.node().tips = vec![0; 5];
     let expected = json!({"type": "eip1559", "maxFee": "2500", "maxPriorityFee": "500"});
     assert_eq!(fees(&quote(&world, None).expect("a bid")), expected);
+    // One transaction in a quiet hour, and two of them.
+    for tips in [
+        vec![0, 0, 6_000_000_000, 0, 0],
+        vec![6_000_000_000, 0, 0, 0, 6_000_000_000],
+    ] {
+        let world = World::with_options(json!({"min_priority_fee_per_gas_wei": 1}));
+        world.node().tips = tips;
+        assert_eq!(fees(&quote(&world, None).expect("a bid")), expected);
+    }
 }
 
 #[test]

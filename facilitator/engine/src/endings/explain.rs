@@ -19,6 +19,13 @@ const SEARCH_BACKOFF: Backoff = Backoff {
     first: RETRY_EVERY,
     longest: Duration::from_secs(60),
 };
+/// After so many searches, about an hour, what is not found is not about to appear: it is searched seldom. A payer can make
+/// each search cost many calls.
+const PATIENT_SEARCHES: u32 = 60;
+const SELDOM: Backoff = Backoff {
+    first: Duration::from_secs(60),
+    longest: Duration::from_secs(60 * 60),
+};
 /// An unexplained step is logged again after this many searches.
 const REMIND_AFTER: u32 = 60;
 /// Why an unexplained step had no effect after all.
@@ -56,9 +63,12 @@ impl Endings {
                 );
                 return self.go_on(settlement).await;
             }
-            let pause = SEARCH_BACKOFF.after(searches);
+            let pause = match searches.checked_sub(PATIENT_SEARCHES) {
+                None => SEARCH_BACKOFF.after(searches),
+                Some(more) => SELDOM.after(more),
+            };
             searches = searches.saturating_add(1);
-            if searches.is_multiple_of(REMIND_AFTER) {
+            if searches.is_multiple_of(REMIND_AFTER) || pause >= SELDOM.longest {
                 tracing::error!(
                     settlement = settlement.id,
                     network = settlement.network.id(),
@@ -162,11 +172,11 @@ impl Endings {
                 evidence.reads = seen.reads;
                 evidence.block_logs = seen.block_logs;
                 evidence.shared = attempt.covers.len() > 1;
-                if !evidence.shared || !evidence.logs.is_empty() {
-                    return self.outcomes.judge_step(settlement, &evidence, None, true).await
-                        == Judged::Decided;
+                let is_decided = self.is_decided(settlement, &evidence).await;
+                if is_decided || !evidence.shared {
+                    return is_decided;
                 }
-                // Its call failed beside others: what had used up what it needed is searched.
+                // Its call failed beside others, of the same payer perhaps: what had used up what it needed is searched.
             }
             if let Some(anchor) = seen
                 .anchor
@@ -180,17 +190,28 @@ impl Endings {
         if found.is_empty() || found.iter().any(|tx| tx.depth < finality) {
             return false;
         }
-        let own = found
-            .iter()
-            .find(|tx| carriers().any(|own| own.tx_id.eq_ignore_ascii_case(&tx.tx_id)));
-        if let Some(own) = own {
-            evidence.shown = Shown::Landed { height: own.height };
-            evidence.tx_id.clone_from(&own.tx_id);
-            evidence.logs.clone_from(&own.logs);
+        let own_of = |tx: &ForeignTx| carriers().find(|own| own.tx_id.eq_ignore_ascii_case(&tx.tx_id));
+        let own = found.iter().find_map(|tx| Some((tx, own_of(tx)?)));
+        if let Some((tx, own)) = own {
+            evidence.shown = Shown::Landed { height: tx.height };
+            evidence.tx_id.clone_from(&tx.tx_id);
+            evidence.logs.clone_from(&tx.logs);
+            evidence.shared = own.covers.len() > 1;
             evidence.reads.clear();
-            return self.outcomes.judge_step(settlement, &evidence, None, true).await == Judged::Decided;
+            let is_decided = self.is_decided(settlement, &evidence).await;
+            if is_decided || !evidence.shared {
+                return is_decided;
+            }
         }
-        evidence.foreign = foreign_of(&found, since(attempts));
-        self.outcomes.judge_step(settlement, &evidence, None, true).await == Judged::Decided
+        let foreign: Vec<ForeignTx> = found.iter().filter(|tx| own_of(tx).is_none()).cloned().collect();
+        if foreign.is_empty() {
+            return false;
+        }
+        evidence.foreign = foreign_of(&foreign, since(attempts));
+        self.is_decided(settlement, &evidence).await
+    }
+
+    async fn is_decided(self: &Arc<Self>, settlement: &Arc<Settlement>, evidence: &Evidence) -> bool {
+        self.outcomes.judge_step(settlement, evidence, None, true).await == Judged::Decided
     }
 }

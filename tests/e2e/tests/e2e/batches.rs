@@ -1,10 +1,11 @@
 //! Payments that wait for the signer at the same moment share a transaction: each is claimed, judged and answered on its own.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use devnet::{MULTICALL3, Mining, USDC};
 use e2e::payment::PRICE;
-use e2e::{Fault, Reply, World, wait};
+use e2e::{Blocks, Fault, Reply, World, wait};
 use serde_json::Value;
 
 use crate::permit2::{approve, exact};
@@ -293,6 +294,43 @@ fn payments_that_fail_on_chain_fail_alone() {
     world.chain.set_mining(Mining::Auto).expect("set");
     let _ = world.settle(&bodies[poor[0]]).paid();
     assert_eq!((world.transfers(), world.earned()), (60, 60 * PRICE));
+}
+
+/// A stranger makes some of several payments of one payer while they are in a transaction together. The logs of that transaction
+/// have the payer's other payments, and say nothing of these.
+#[test]
+fn t33_payments_in_a_batch_that_a_stranger_makes_first_are_found_beside_others_of_their_payer() {
+    let world = world(12);
+    let payments: Vec<_> = (0..8).map(|_| world.payment(2)).collect();
+    let bodies: Vec<Value> = payments.iter().map(e2e::Payment::v2).collect();
+    // One of them may go alone.
+    let stolen = [1, 3, 5];
+    let stranger = &world.chain.facilitators[1].address;
+    let replies = std::thread::scope(|scope| {
+        let settles = scope.spawn(|| world.settle_all(&bodies));
+        wait_for_all(&world, bodies.len());
+        let theirs = stolen.map(|at| {
+            let calldata = payments[at].calldata();
+            let hash = world
+                .chain
+                .enqueue(stranger, USDC, &calldata, 200_000, 20_000_000_000);
+            (at, hash.expect("taken"))
+        });
+        let blocks = Blocks::every(&world.chain, Duration::from_millis(200));
+        for (at, theirs) in theirs {
+            let reply = wait::until("an answer for a stolen payment", wait::LONG, || {
+                let reply = world.settle(&bodies[at]);
+                (reply.json["errorReason"] != "settlement_pending").then_some(reply)
+            });
+            assert!(reply.text.contains(&theirs), "{reply:?}");
+        }
+        drop(blocks);
+        settles.join().expect("joins")
+    });
+    for (at, reply) in replies.iter().enumerate() {
+        assert!(stolen.contains(&at) || reply.is_success(), "{at}: {reply:?}");
+    }
+    assert_eq!((world.transfers(), world.earned()), (8, 8 * PRICE));
 }
 
 #[test]
