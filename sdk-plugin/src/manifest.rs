@@ -118,6 +118,7 @@ pub struct KnownAsset {
 /// A scheme in the file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
 pub struct SchemeRole {
     /// Name of the scheme on the wire.
     pub scheme: String,
@@ -130,6 +131,19 @@ pub struct SchemeRole {
     pub routes: bool,
     /// Calls that its plans make. An operator can narrow, never widen, them.
     pub calls: Vec<Grant>,
+    /// Whether a payload authorizes one payment: the host settles equal payloads under one claim only, whatever `identify`
+    /// says. `false`: the payload is one of several things that name a payment, and the requirements count too.
+    #[serde(default = "authorizes", skip_serializing_if = "is_authorized")]
+    pub payload_authorizes: bool,
+}
+
+fn authorizes() -> bool {
+    true
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_authorized(authorizes: &bool) -> bool {
+    *authorizes
 }
 
 /// Permission for a plan to call one kind of thing.

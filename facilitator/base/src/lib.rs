@@ -15,7 +15,7 @@ pub mod calls;
 pub mod clock;
 pub mod key_digests;
 pub mod limits;
-mod list_file;
+pub mod list_file;
 pub mod nearby;
 pub mod nodes;
 pub mod pause;

@@ -11,25 +11,39 @@ use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
 /// Which file.
-pub(crate) struct ListFile {
+#[derive(Debug)]
+pub struct ListFile {
     /// Its name in the directory.
-    pub(crate) name: &'static str,
+    pub name: &'static str,
     /// No list is this long; a larger file is damaged.
-    pub(crate) max_bytes: u64,
+    pub max_bytes: u64,
 }
 
 /// Why a file gives no list.
 #[derive(Debug)]
-pub(crate) enum Unreadable {
+pub enum Unreadable {
     TooLarge,
     /// The checksum, or the form.
     Damaged,
     Io(io::Error),
 }
 
+impl std::fmt::Display for Unreadable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::TooLarge => f.write_str("it is too large for a list"),
+            Self::Damaged => f.write_str("its checksum or its form is wrong"),
+            Self::Io(error) => write!(f, "{error}"),
+        }
+    }
+}
+
 impl ListFile {
     /// The list; empty where there is no file. Blocks on the disk.
-    pub(crate) fn read<T: DeserializeOwned>(&self, directory: &Path) -> Result<Vec<T>, Unreadable> {
+    ///
+    /// # Errors
+    /// The file can't be read, or holds no list.
+    pub fn read<T: DeserializeOwned>(&self, directory: &Path) -> Result<Vec<T>, Unreadable> {
         let path = directory.join(self.name);
         let text = fs::metadata(&path).map_err(Unreadable::Io).and_then(|found| {
             if found.len() > self.max_bytes {
@@ -46,7 +60,10 @@ impl ListFile {
     }
 
     /// Replaces the file; durable when it returns.
-    pub(crate) fn write<T: Serialize>(&self, directory: &Path, list: &[T]) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// The file can't be written.
+    pub fn write<T: Serialize>(&self, directory: &Path, list: &[T]) -> io::Result<()> {
         let new = directory.join(format!("{}.new", self.name));
         let mut file = OpenOptions::new()
             .create(true)
@@ -61,7 +78,10 @@ impl ListFile {
     }
 
     /// An exclusive lock, to be held from reading the list until it is written. Blocks until it is free.
-    pub(crate) fn lock(&self, directory: &Path) -> io::Result<File> {
+    ///
+    /// # Errors
+    /// The lock's file can't be opened or locked.
+    pub fn lock(&self, directory: &Path) -> io::Result<File> {
         let file = OpenOptions::new()
             .create(true)
             .truncate(false)

@@ -6,6 +6,9 @@ pub enum CommitError {
     /// The claim has a settlement that is open, paid, or failed and not yet final.
     #[error("the claim is taken")]
     ClaimTaken,
+    /// The payload was settled, or is being settled, under this other claim: its plugin names one payment in two ways.
+    #[error("the same payload has the claim {0}")]
+    PayloadClaimed(String),
     /// Another settlement holds this conflict key.
     #[error("conflict key {0} is taken")]
     ConflictKeyTaken(String),

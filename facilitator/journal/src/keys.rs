@@ -2,7 +2,7 @@
 
 use sdk_plugin::StepIndex;
 
-use crate::row::AttemptRow;
+use crate::row::{AttemptRow, SettlementRow};
 use crate::stage::Stage;
 
 /// Keys in the order of their numbers.
@@ -39,6 +39,12 @@ pub fn continued_prefix(unit: &str) -> String {
 #[must_use]
 pub fn continued_key(unit: &str, settlement: u64) -> String {
     format!("{}{}", continued_prefix(unit), id_key(settlement))
+}
+
+/// Key by which a settlement's payload is found among the requests, whose own keys are hashes alone.
+#[must_use]
+pub fn payload_key(row: &SettlementRow) -> Option<String> {
+    (!row.payload.is_empty()).then(|| format!("p|{}", row.payload))
 }
 
 /// Key of a slot.

@@ -48,6 +48,10 @@ pub struct SettlementRow {
     /// Hash over the opener's request: finds the settlement when its plugin can't identify the request.
     #[serde(default)]
     pub request: String,
+    /// Hash over scheme, network and payload, without the plugin's word: no other claim is opened with the same one. Empty where
+    /// the payload authorizes nothing by itself, and in rows of an earlier version.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub payload: String,
     /// The scheme's reason for a caller that presents the payment again.
     pub replay_reason: String,
     /// Seconds since the epoch.

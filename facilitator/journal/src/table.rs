@@ -7,7 +7,7 @@ use super::JournalError;
 pub enum Table {
     /// Claim key → id of its latest settlement.
     Claims,
-    /// Hash of an opener's request → id of its latest settlement.
+    /// Hash of an opener's request, or of its payload ([`payload_key`](crate::keys::payload_key)) → id of its latest settlement.
     Requests,
     /// Settlement id → [`SettlementRow`](crate::SettlementRow).
     Settlements,

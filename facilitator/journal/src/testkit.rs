@@ -45,6 +45,7 @@ pub fn opened_with(
         fingerprint: "f".into(),
         digest: "d".into(),
         request: "r".into(),
+        payload: String::new(),
         replay_reason: "used".into(),
         replayable_until_s: Some(9),
         payer: "0xb".into(),

@@ -22,6 +22,7 @@ use serde_json::Value;
 use tokio::sync::oneshot;
 
 use super::calls::{Bulkhead, OpenCalls, Permits};
+use super::crumbs::{Doing, inside};
 use super::host_calls::{HostRequest, is_refused_untouched, unknown_service};
 use super::limits::Limits;
 use super::pool::Pool;
@@ -127,7 +128,10 @@ impl Bridge {
 
     /// Runs a task of the plugin on its threads. Drops it when the queue is full.
     pub(super) fn spawn(&self, run: RunFn, task: PluginPointer) {
-        let is_queued = self.pool.try_push(move || run(task.get()));
+        let instance = self.instance_id;
+        let is_queued = self
+            .pool
+            .try_push(move || inside(instance, Doing::Task, || run(task.get())));
         if !is_queued && !self.has_reported_lost_task.swap(true, Ordering::Relaxed) {
             self.warn("the plugin has more queued tasks than it may have; the excess is lost, reload it");
         }
@@ -289,7 +293,9 @@ impl Completion {
         };
         // On the plugin's own threads, because its code may block. The pool stays open while a host call is.
         bridge.pool.push_completion(move || {
-            complete(ctx.get(), status, give(body));
+            inside(bridge.instance_id, Doing::Task, || {
+                complete(ctx.get(), status, give(body))
+            });
             bridge.host_calls.lock().remove(&call_id);
             bridge.permits.lock().release(&bulkhead);
             bridge.completed.notify_all();

@@ -13,6 +13,7 @@ use sdk_plugin::ops::FaultBody;
 use tokio::runtime::Handle;
 
 use super::bridge::Bridge;
+use super::crumbs::{Doing, inside};
 use super::error::{ErrorKind, PluginError};
 use super::instance::{Functions, Instance};
 use super::library;
@@ -39,7 +40,9 @@ pub(super) fn create(
     runtime: Handle,
 ) -> Result<Arc<Instance>, PluginError> {
     let fail = |kind, message: &str| PluginError::new(plugin, kind, message);
-    let table = library::read_table(plugin, entry)?;
+    let table = inside(request.instance_id, Doing::Load, || {
+        library::read_table(plugin, entry)
+    })?;
     if table_manifest(plugin, &table)? != manifest {
         let message = "its table and its section hold different manifests: rebuild it with one for both";
         return Err(fail(ErrorKind::Manifest, message));
@@ -103,12 +106,14 @@ fn call_create(
     config: &str,
 ) -> Result<*mut raw::Instance, String> {
     let mut error = Buf::EMPTY;
-    let pointer = create(
-        bridge.table(),
-        bridge.instance_id,
-        Bytes::lend(config.as_bytes()),
-        &raw mut error,
-    );
+    let pointer = inside(bridge.instance_id, Doing::Load, || {
+        create(
+            bridge.table(),
+            bridge.instance_id,
+            Bytes::lend(config.as_bytes()),
+            &raw mut error,
+        )
+    });
     // SAFETY: the plugin filled it, or left it empty; it is ours now (R3).
     let error = unsafe { Received::new(error) };
     if pointer.is_null() {

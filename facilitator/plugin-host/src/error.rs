@@ -26,6 +26,8 @@ pub enum ErrorKind {
     Abi,
     /// Not pinned, or not the file that was pinned.
     Pin,
+    /// It needs libraries that the operator has not named.
+    Libraries,
     /// Its configuration does not match its schema.
     Config,
     /// The system's loader refuses it, or the file breaks a rule of the ABI.

@@ -11,13 +11,14 @@ use std::sync::{Arc, LazyLock};
 use dashmap::DashMap;
 use sdk_plugin::abi::buf::Received;
 use sdk_plugin::abi::raw::{self, Buf, Bytes, Call, Plugin, SubmitFn};
-use sdk_plugin::operation::{Health, PluginOperation, Start};
+use sdk_plugin::operation::{Health, OperationKind, PluginOperation, Start};
 use sdk_plugin::ops::{self, ContextCall, FaultBody};
 use sdk_plugin::{CallContext, Fault, FaultKind};
 use tokio::sync::oneshot;
 
 use super::bridge::Bridge;
 use super::calls::{Bulkhead, Effect};
+use super::crumbs::{Doing, inside};
 
 /// Room for the JSON of usual requests, so that it is not moved while it is written.
 const REQUEST_BYTES: usize = 4 << 10;
@@ -181,7 +182,7 @@ impl Instance {
         if !self
             .bridge
             .pool
-            .try_push(move || instance.submit(key, call_id, op, &request))
+            .try_push(move || instance.submit(key, call_id, O::KIND, &request))
         {
             complete(key, raw::E_OVERLOADED, |_| Ok(Vec::new()));
         }
@@ -210,7 +211,7 @@ impl Instance {
     }
 
     /// Passes a call to the plugin. Runs on the instance's threads.
-    fn submit(&self, key: u64, call_id: u64, op: &str, request: &[u8]) {
+    fn submit(&self, key: u64, call_id: u64, operation: OperationKind, request: &[u8]) {
         if !self.bridge.calls.is_open(call_id) {
             complete(key, raw::E_CANCELLED, |_| Ok(Vec::new()));
             return;
@@ -221,13 +222,15 @@ impl Instance {
             call_id,
             parent_id: 0,
             timeout_ns: u64::try_from(self.bridge.limits.call_timeout.as_nanos()).unwrap_or(0),
-            op: Bytes::lend(op.as_bytes()),
+            op: Bytes::lend(operation.name().as_bytes()),
             request: Bytes::lend(request),
             trace: Bytes::EMPTY,
             ctx: key as usize as *mut c_void,
             complete: Some(completed),
         };
-        let status = (self.functions.submit)(self.pointer.0, &raw const call);
+        let status = inside(self.bridge.instance_id, Doing::Operation(operation), || {
+            (self.functions.submit)(self.pointer.0, &raw const call)
+        });
         if status != raw::OK {
             complete(key, status, |_| {
                 Ok(format!("the plugin refused the call with status {status}").into_bytes())
@@ -249,7 +252,9 @@ impl Drop for Instance {
             .spawn(move || {
                 let pointer = pointer;
                 bridge.finish();
-                (functions.destroy)(pointer.0);
+                inside(bridge.instance_id, Doing::Destroy, || {
+                    (functions.destroy)(pointer.0)
+                });
             });
         if ended.is_err() {
             bridge.warn("no thread to destroy a plugin's instance on; its memory is not freed");
@@ -290,7 +295,9 @@ impl Waiting<'_> {
         // Advisory: dropped where the plugin's queue is full.
         self.instance.bridge.pool.try_push(move || {
             if PENDING.contains_key(&key) {
-                (instance.functions.cancel)(instance.pointer.0, call_id);
+                inside(instance.bridge.instance_id, Doing::Task, || {
+                    (instance.functions.cancel)(instance.pointer.0, call_id);
+                });
             }
         });
         effect

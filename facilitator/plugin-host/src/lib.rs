@@ -8,30 +8,36 @@
 //! | module | holds |
 //! |---|---|
 //! | `loader`, `library`, `create` | from a file to a running instance |
-//! | `manifest`, `config`, `pin` | what is checked ahead of any code of the file |
+//! | `manifest`, `config`, `pin`, `libraries` | what is checked ahead of any code of the file |
 //! | `instance`, `remote`, `calls` | calls into the plugin |
 //! | `bridge`, `table`, `host_calls` | calls of the plugin to its host |
 //! | `pool` | the threads of an instance |
+//! | `crumbs` | whose code each thread runs, for the next start |
+//! | `absent` | the handlers of a plugin that is not loaded |
 //!
 //! What a plugin can do to the core is bounded: it runs only on its own threads, an answer has a deadline and a largest
 //! size, calls and host calls have limits, and a completion that comes twice, too late or without a call completes nothing.
-//! Not bounded is code that writes through invalid pointers or ends the process: pin the files that you trust.
+//! Not bounded is code that writes through invalid pointers or ends the process: pin the files that you trust. The next start knows
+//! which plugin ended the process ([`crumbs`]).
 
 #![cfg_attr(
     test,
     allow(clippy::disallowed_methods, reason = "tests own their tasks and clocks")
 )]
 
+mod absent;
 mod bridge;
 mod calls;
 mod config;
 mod create;
+pub mod crumbs;
 mod error;
 #[cfg(feature = "testkit")]
 #[doc(hidden)]
 pub mod fuzzing;
 mod host_calls;
 mod instance;
+mod libraries;
 mod library;
 mod limits;
 mod loader;
@@ -42,6 +48,7 @@ pub mod remote;
 mod request;
 mod table;
 
+pub use absent::{AbsentHandlers, absent};
 pub use config::{ValidationError, matches_form, validate};
 pub use error::{ErrorKind, PluginError};
 pub use instance::{HealthProbe, stray_completions};

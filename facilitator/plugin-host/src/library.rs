@@ -91,7 +91,9 @@ fn load_remedy(error: &str, copy: &Path) -> String {
 /// The entry function of a copy. Runs the file's initialisers.
 pub(super) fn open(plugin: &Path, copy: &Path) -> Result<EntryFn, PluginError> {
     let fail = |what: &str, error: libloading::Error| {
-        let message = format!("{what} ({error}): {}", load_remedy(&error.to_string(), copy));
+        // The loader's report, where it has any.
+        let error = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
+        let message = format!("{what} ({error}): {}", load_remedy(&error, copy));
         PluginError::new(plugin, ErrorKind::Load, message)
     };
     // SAFETY: runs the file's initialisers; the operator pinned the file, or chose development mode.

@@ -15,8 +15,10 @@ use tokio::sync::oneshot;
 
 use super::config;
 use super::create::{create, table_manifest};
+use super::crumbs::{Doing, inside};
 use super::error::{ErrorKind, PluginError};
 use super::instance::{HealthProbe, Instance};
+use super::libraries;
 use super::library::{copy, open, read_table};
 use super::limits::Limits;
 use super::manifest::{self, Inspected};
@@ -29,6 +31,8 @@ use super::request::InstanceRequest;
 pub struct LoadRequest {
     pub path: PathBuf,
     pub pin: Pin,
+    /// Libraries beside those of the operating system that the file may need.
+    pub libraries: Vec<String>,
     /// A folder of this process alone, to which files are copied before they are loaded. Created when missing.
     pub copies: PathBuf,
     pub instance: InstanceRequest,
@@ -49,6 +53,8 @@ pub struct Loaded {
     pub manifest: Manifest,
     /// `None` for a plugin that did not come from a file.
     pub sha256: Option<Sha256Digest>,
+    /// Where its code is in memory: first address, and one past the last.
+    pub code: Vec<(u64, u64)>,
     /// By scheme name.
     pub schemes: BTreeMap<String, Arc<dyn SchemeHandler>>,
     /// By CAIP-2 namespace.
@@ -72,20 +78,27 @@ pub fn inspect(path: &Path) -> Result<Inspected, PluginError> {
     inspect_bytes(path, &bytes)
 }
 
-/// As [`inspect`], and checks the pin. Blocks on the disk.
-pub fn inspect_pinned(path: &Path, pin: Pin) -> Result<Inspected, PluginError> {
+/// As [`inspect`], and checks the pin and the libraries that the file needs. Blocks on the disk.
+pub fn inspect_pinned(path: &Path, pin: Pin, libraries: &[String]) -> Result<Inspected, PluginError> {
     let inspected = inspect(path)?;
-    pin.check(inspected.sha256)
-        .map_err(|(kind, message)| PluginError::new(path, kind, message))?;
+    inspected.check(path, pin, libraries)?;
     Ok(inspected)
 }
 
+impl Inspected {
+    fn check(&self, path: &Path, pin: Pin, libraries: &[String]) -> Result<(), PluginError> {
+        pin.check(self.sha256)
+            .and_then(|()| libraries::check(&self.libraries, libraries))
+            .map_err(|(kind, message)| PluginError::new(path, kind, message))
+    }
+}
+
 fn inspect_bytes(path: &Path, bytes: &[u8]) -> Result<Inspected, PluginError> {
-    let manifest =
-        manifest::of_file(bytes).map_err(|(kind, message)| PluginError::new(path, kind, message))?;
+    let fail = |(kind, message): (ErrorKind, String)| PluginError::new(path, kind, message);
     Ok(Inspected {
-        manifest,
+        manifest: manifest::of_file(bytes).map_err(fail)?,
         sha256: Sha256Digest::of(bytes),
+        libraries: libraries::needed(bytes).map_err(fail)?,
     })
 }
 
@@ -94,6 +107,7 @@ pub async fn load(request: LoadRequest) -> Result<Loaded, PluginError> {
     let LoadRequest {
         path,
         pin,
+        libraries,
         copies,
         instance,
     } = request;
@@ -102,13 +116,17 @@ pub async fn load(request: LoadRequest) -> Result<Loaded, PluginError> {
     let open = move |runtime| {
         let bytes = manifest::read_file(&path)?;
         let inspected = inspect_bytes(&path, &bytes)?;
-        pin.check(inspected.sha256)
-            .map_err(|(kind, message)| PluginError::new(&path, kind, message))?;
+        inspected.check(&path, pin, &libraries)?;
         check_config(&path, &inspected.manifest, &instance.config)?;
         let copy = copy(&path, &copies, &bytes, inspected.sha256)?;
-        let entry = open(&path, &copy)?;
+        let entry = inside(instance.instance_id, Doing::Load, || open(&path, &copy))?;
         let instance = create(&path, entry, inspected.manifest.clone(), instance, runtime)?;
-        Ok((inspected.manifest, Some(inspected.sha256), instance))
+        Ok(Opened {
+            manifest: inspected.manifest,
+            sha256: Some(inspected.sha256),
+            code: code_of(&copy),
+            instance,
+        })
     };
     finish(&plugin, limits, open).await
 }
@@ -125,12 +143,40 @@ pub async unsafe fn attach(entry: EntryFn, request: InstanceRequest) -> Result<L
         let manifest = table_manifest(&name, &table)?;
         check_config(&name, &manifest, &request.config)?;
         let instance = create(&name, entry, manifest.clone(), request, runtime)?;
-        Ok((manifest, None, instance))
+        Ok(Opened {
+            manifest,
+            sha256: None,
+            code: Vec::new(),
+            instance,
+        })
     };
     finish(&plugin, limits, open).await
 }
 
-type Opened = (Manifest, Option<Sha256Digest>, Arc<Instance>);
+struct Opened {
+    manifest: Manifest,
+    sha256: Option<Sha256Digest>,
+    code: Vec<(u64, u64)>,
+    instance: Arc<Instance>,
+}
+
+/// Where the system has mapped a file's code: first address, and one past the last. Empty where that can't be read.
+fn code_of(copy: &Path) -> Vec<(u64, u64)> {
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
+    let Some(name) = copy.file_name().and_then(|name| name.to_str()) else {
+        return Vec::new();
+    };
+    let ranges = maps.lines().filter_map(|line| {
+        let (range, rest) = line.split_once(' ')?;
+        let is_code = rest.get(..4)?.contains('x') && rest.ends_with(name);
+        let (from, to) = range.split_once('-').filter(|_| is_code)?;
+        Some((
+            u64::from_str_radix(from, 16).ok()?,
+            u64::from_str_radix(to, 16).ok()?,
+        ))
+    });
+    ranges.collect()
+}
 
 /// Runs `open` on a thread of its own, which the plugin's code may block; then starts the instance.
 async fn finish(
@@ -138,7 +184,12 @@ async fn finish(
     limits: Limits,
     open: impl FnOnce(Handle) -> Result<Opened, PluginError> + Send + 'static,
 ) -> Result<Loaded, PluginError> {
-    let (manifest, sha256, instance) = run_on_thread(plugin, limits, open).await?;
+    let Opened {
+        manifest,
+        sha256,
+        code,
+        instance,
+    } = run_on_thread(plugin, limits, open).await?;
     let health = HealthProbe(instance.clone());
     health.start().await.map_err(|fault| {
         PluginError::new(
@@ -161,6 +212,7 @@ async fn finish(
         drivers: drivers.collect(),
         manifest,
         sha256,
+        code,
         health,
     })
 }

@@ -30,6 +30,8 @@ const MESSAGE_BYTES: std::ops::RangeInclusive<u32> = (64 << 10)..=(64 << 20);
 pub struct Inspected {
     pub manifest: Manifest,
     pub sha256: Sha256Digest,
+    /// Libraries that it needs beside those of the operating system. Its digest does not cover them.
+    pub libraries: Vec<String>,
 }
 
 /// The file's bytes.

@@ -5,6 +5,9 @@
 
 use serde::{Deserialize, Serialize};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::field::MakeExt as _;
+use tracing_subscriber::fmt::FormatFields;
+use tracing_subscriber::fmt::format;
 use tracing_subscriber::util::TryInitError;
 
 use super::json::Json;
@@ -114,13 +117,42 @@ pub fn init(format: Format, level: &str) -> Result<(), LogError> {
     match format {
         Format::Human => {
             let colour = std::io::IsTerminal::is_terminal(&std::io::stderr());
-            registry.with(lines.with_ansi(colour)).try_init()
+            registry
+                .with(lines.with_ansi(colour).fmt_fields(one_line()))
+                .try_init()
         }
         Format::Json => registry
             .with(lines.with_ansi(false).event_format(Json))
             .try_init(),
     }
     .map_err(LogError::Installed)
+}
+
+/// The fields of an event on one line, whatever they contain: nodes, callers and plugins write some of them, and none may write
+/// lines of their own.
+fn one_line() -> impl for<'writer> FormatFields<'writer> + 'static {
+    let fields = format::debug_fn(|writer: &mut format::Writer<'_>, field, value| {
+        let value = printable(&format!("{value:?}"));
+        match field.name() {
+            "message" => write!(writer, "{value}"),
+            name => write!(writer, "{name}={value}"),
+        }
+    });
+    fields.delimited(" ")
+}
+
+/// The text with its control characters escaped.
+fn printable(text: &str) -> String {
+    let mut printed = String::with_capacity(text.len());
+    for c in text.chars() {
+        // U+2028 and U+2029 end lines for some readers, the others turn the direction of the text.
+        if c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}') {
+            printed.extend(c.escape_default());
+        } else {
+            printed.push(c);
+        }
+    }
+    printed
 }
 
 /// The filter of the environment variable, else of the configuration.
@@ -170,6 +202,43 @@ mod tests {
                 found.extend(bad.map(|(_, text)| format!("{}: {text}", path.display())));
             }
         }
+    }
+
+    #[derive(Clone, Default)]
+    struct Written(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Written {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_text_from_outside_writes_no_line_of_its_own() {
+        use tracing_subscriber::layer::SubscriberExt as _;
+
+        let written = Written::default();
+        let writer = written.clone();
+        let lines = tracing_subscriber::fmt::layer()
+            .with_ansi(false)
+            .with_writer(move || writer.clone())
+            .fmt_fields(one_line());
+        let hostile = "no\n2026-11-30T00:00:00Z  INFO payment_settled\r\u{1b}[2K\u{202e}";
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(lines), || {
+            tracing::warn!(plugin = "evm", text = %hostile, "it says: {hostile}");
+        });
+        let text = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
+        assert_eq!(text.lines().count(), 1, "{text}");
+        assert!(
+            text.contains("it says: no\\n2026") && text.contains("plugin=\"evm\""),
+            "{text}"
+        );
+        assert!(!text.contains('\u{1b}') && !text.contains('\u{202e}'), "{text}");
     }
 
     #[test]

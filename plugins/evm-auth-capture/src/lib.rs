@@ -63,6 +63,8 @@ mod tests {
             },
         );
         assert!(manifest.schemes[0].routes);
+        // A capture that its operator requests names the escrow in the requirements.
+        assert!(!manifest.schemes[0].payload_authorizes);
     }
 
     #[test]

@@ -583,6 +583,16 @@ impl Facilitator {
         started.unwrap_or_else(|error| panic!("{error}"));
     }
 
+    /// The same where the process may end by itself instead.
+    ///
+    /// # Panics
+    /// When it does neither.
+    pub fn restart_or_end(&mut self) {
+        assert!(self.child().is_none(), "stop it first");
+        let started = self.spawn().and_then(|()| self.wait_listening());
+        assert!(started.is_ok() || self.is_gone(), "{started:?}");
+    }
+
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)

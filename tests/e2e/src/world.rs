@@ -314,6 +314,19 @@ impl Builder {
     /// When one of them does not start.
     #[must_use]
     pub fn start(self) -> World {
+        self.start_with(Facilitator::start)
+    }
+
+    /// The same, and the facilitator need not get ready.
+    ///
+    /// # Panics
+    /// When one of them does not start.
+    #[must_use]
+    pub fn start_unready(self) -> World {
+        self.start_with(Facilitator::start_unready)
+    }
+
+    fn start_with(self, start: impl FnOnce(&Settings) -> Result<Facilitator, crate::Error>) -> World {
         let (mining, signers) = (self.mining, self.signers);
         let chain = Devnet::start(self.options).unwrap_or_else(|error| panic!("{error}"));
         let proxy = Proxy::start(chain.url()).unwrap_or_else(|error| panic!("{error}"));
@@ -327,7 +340,7 @@ impl Builder {
             signers: signers.clone(),
             ..self.settings
         };
-        let facilitator = Facilitator::start(&settings).unwrap_or_else(|error| panic!("{error}"));
+        let facilitator = start(&settings).unwrap_or_else(|error| panic!("{error}"));
         chain.set_mining(mining).unwrap_or_else(|error| panic!("{error}"));
         World {
             facilitator,

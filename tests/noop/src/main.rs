@@ -136,6 +136,7 @@ fn registry(config: &Config) -> Result<Registry, Box<dyn Error>> {
         instance,
         grants: Vec::new(),
         routes: false,
+        payload_authorizes: true,
         checked: Checked::default(),
     }))?;
     Ok(registry)

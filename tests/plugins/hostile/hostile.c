@@ -47,6 +47,11 @@ struct x402p_instance {
   int holding;
 };
 
+#ifdef UNDEFINED_SYMBOL
+int no_such_function(void);
+int uses_it(void) { return no_such_function(); }
+#endif
+
 static void release(void *owner, const uint8_t *ptr, size_t len) {
   (void)len;
   atomic_fetch_add(&((x402p_instance *)owner)->released, 1);

@@ -34,14 +34,14 @@ pub enum Defect {
     AcknowledgedBeforeSync,
     /// The last event of each larger commit is left out.
     HalfCommit,
-    /// Each request is a claim of its own.
+    /// Each request is a claim of its own, by its scheme. The engine withstands it, so that it is none of [`Self::ALL`].
     ClaimNotUnique,
     /// A driver's defect.
     Driver(Planted),
 }
 
 impl Defect {
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 15] = [
         Self::SentBeforeCommit,
         Self::SuccessAtOnce,
         Self::OutcomeWithoutRelease,
@@ -51,7 +51,6 @@ impl Defect {
         Self::ResumeForgets,
         Self::AcknowledgedBeforeSync,
         Self::HalfCommit,
-        Self::ClaimNotUnique,
         Self::Driver(Planted::UsedIsDead),
         Self::Driver(Planted::GuardAlwaysUnchanged),
         Self::Driver(Planted::NullIsReplaced),
@@ -75,7 +74,9 @@ impl Defect {
         events
     }
 
-    fn scenario(self, seed: u64) -> Scenario {
+    /// The run of this seed, with the defect.
+    #[must_use]
+    pub fn scenario(self, seed: u64) -> Scenario {
         let mut scenario = match self {
             Self::AcknowledgedBeforeSync => story(seed * ON_DISK_EVERY + FIRST_ON_DISK, 40),
             // Seldom in a random run: no node may show a status just when the transaction lands.
@@ -89,8 +90,8 @@ impl Defect {
                         for_ms: 45_000,
                     },
                 ),
-            // Only where receipts of a used slot are missing for long: seed 125 is such a run.
-            Self::Driver(Planted::OwnIsNotFound) => scenario(seed + 120, 40),
+            // Only where receipts of a used slot are missing for long: seed 384 is such a run.
+            Self::Driver(Planted::OwnIsNotFound) => scenario(seed + 370, 40),
             _ => scenario(seed, 40),
         };
         match self {

@@ -541,6 +541,7 @@ pub(crate) fn parts(world: &Arc<World>, terms: Terms, planted: Option<Planted>) 
             .map(|grant| Granted::of(grant, &Value::Null, network.id()))
             .collect(),
             routes: false,
+            payload_authorizes: true,
             checked: Checked::default(),
         };
         // Different names on one network: nothing is claimed twice.

@@ -2,6 +2,7 @@
 
 use simulator::chain::{Keeps, Nodes, Read};
 use simulator::clients::SettleRequest;
+use simulator::defects::Defect;
 use simulator::oracle::Verdict;
 use simulator::planted::Planted;
 use simulator::random::scenario;
@@ -24,6 +25,22 @@ fn law3_a_journal_that_lies_about_attempts_is_caught() {
         let verdict = simulate(&lying).expect("a runtime").verdict;
         assert!(!verdict.sent_unjournaled.is_empty(), "seed {seed}: {verdict:#?}");
     }
+}
+
+/// Whatever a scheme says of a payload, the core settles it under one claim.
+#[test]
+fn law6_a_scheme_that_names_one_payload_in_two_ways_pays_it_once() {
+    let mut payments = 0;
+    for seed in 0..40 {
+        let report = simulate(&Defect::ClaimNotUnique.scenario(seed)).expect("a runtime");
+        payments += report.payments;
+        let verdict = report.verdict;
+        assert!(
+            verdict.twice.is_empty() && verdict.released_twice.is_empty() && verdict.moved.is_empty(),
+            "seed {seed}: {verdict:#?}"
+        );
+    }
+    assert!(payments > 400, "{payments} payments");
 }
 
 /// The same run without the defect is clean; with it the judge reports what is wrong.

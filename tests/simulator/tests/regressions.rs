@@ -79,7 +79,8 @@ fn a_retry_is_not_answered_as_failed_while_the_plugin_fails() {
     let request = payment("ann", 10, Shape::Plain);
     let scenario = quiet()
         .settle(500, &request, 300, 6)
-        .harm(Point::Identify, Harm::Panic, 1, 3);
+        // The first settle identifies twice.
+        .harm(Point::Identify, Harm::Panic, 2, 3);
     let report = scenario.run_clean();
     assert_eq!(report.struck(Point::Identify, Harm::Panic), 3);
     assert!(

@@ -108,6 +108,7 @@ mod tests {
             fingerprint: "f".into(),
             digest: "d".into(),
             request: String::new(),
+            payload: String::new(),
             replay_reason: "used".into(),
             replayable_until_s: None,
             payer: "payer".into(),

@@ -145,6 +145,7 @@ pub(crate) fn kind() -> Kind {
         instance,
         grants,
         routes: false,
+        payload_authorizes: true,
         checked: Checked::default(),
     }
 }

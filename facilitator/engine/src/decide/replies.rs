@@ -205,6 +205,11 @@ pub(crate) fn refusal_of_commit(error: &CommitError, row: &SettlementRow, networ
                 .with_message("the balance is too low beside what this payer's other open payments use");
             SettleAnswer::Reply(failure(&refusal, "", network))
         }
+        CommitError::PayloadClaimed(_) => {
+            let refusal = Refusal::new(row.replay_reason.clone(), row.payer.clone())
+                .with_message("this payload was presented before, and its scheme gave it another claim");
+            SettleAnswer::Reply(failure(&refusal, "", network))
+        }
         CommitError::Full => unavailable("the journal's disk is full"),
         CommitError::ClaimTaken
         | CommitError::ConflictKeyTaken(_)

@@ -20,6 +20,8 @@ pub struct Kind {
     pub grants: Vec<Granted>,
     /// Whether the scheme defines HTTP routes.
     pub routes: bool,
+    /// Whether a payload authorizes one payment, whatever the requirements are.
+    pub payload_authorizes: bool,
     /// The result of its last self-check.
     pub checked: Checked,
 }

@@ -203,6 +203,7 @@ impl Settling {
             fingerprint: call.identity.fingerprint.clone(),
             digest: call.identity.digest.clone(),
             request: request_hash(&call.request),
+            payload: payload_hash(&call.kind, &call.request),
             replay_reason: identified.replay_reason.clone(),
             replayable_until_s: identified.replayable_until_s,
             payer: call.payer.clone(),
@@ -252,6 +253,21 @@ pub(super) fn request_hash(request: &PaymentRequest) -> String {
     };
     // A request came in as JSON, so it can be written as JSON. The empty text would match nothing.
     serde_json::to_vec(&stripped)
+        .map(|text| hex::encode(Sha256::digest(text)))
+        .unwrap_or_default()
+}
+
+/// Hash over what authorizes a payment, whatever its plugin says of it: scheme, network and payload, and the requirements where
+/// the payload alone is no authorization. Empty for what no caller presents as a payment: a job, and an operation by a route.
+fn payload_hash(kind: &Kind, request: &PaymentRequest) -> String {
+    match request.purpose {
+        Purpose::Settle => {}
+        Purpose::Verify | Purpose::Route | Purpose::Job => return String::new(),
+    }
+    let requirements =
+        (!kind.payload_authorizes || request.payload.is_empty()).then_some(&request.requirements);
+    // The members of an object are in the order of their names, so that one payload has one text.
+    serde_json::to_vec(&(&kind.scheme, kind.network.id(), &request.payload, requirements))
         .map(|text| hex::encode(Sha256::digest(text)))
         .unwrap_or_default()
 }

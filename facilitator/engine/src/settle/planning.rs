@@ -4,20 +4,25 @@ use super::NOT_READY;
 use super::Settling;
 use super::answers::unexpected;
 use super::handover::Place;
+use super::opening::conflict_keys;
 use super::wait::withdrawn;
+use crate::decide::keys::{fingerprint_of, own_key};
 use crate::decide::replies::{paused, stopped, unavailable};
 use crate::decide::{payers, plan_check, replies, rows};
+use crate::registry::Kind;
 use crate::runtime::survive::AFTER_A_PANIC;
 use crate::state::lane::{Queued, Work};
 use crate::state::settlement::{Phase, Settlement, refuse};
 use base::service::SettleAnswer;
 use journal::{StepRow, StepState};
-use sdk_plugin::StepIndex;
-use sdk_plugin::scheme::{Planned, Refusal};
+use sdk_plugin::scheme::{Identity, Planned, Refusal};
+use sdk_plugin::{Fault, PaymentRequest, Purpose, StepIndex};
 use std::sync::Arc;
 
 /// The reply to callers for a plan that exceeds its grants; the operator's log has the details.
 const NOT_GRANTED: &str = "the scheme planned something that it was not granted";
+/// The same for a scheme that names one payment in two ways.
+const MISNAMED: &str = "the scheme identified this payment as another one when it was called again";
 
 impl Settling {
     /// Plans a settlement and puts it into a lane's queue. If anything stops it, its callers are answered.
@@ -47,6 +52,65 @@ impl Settling {
             self.runtime.claims.forget(&settlement);
         }
         self.withdraw(&settlement.claim);
+    }
+
+    /// The plan of a settlement; `None`: its callers have their answer.
+    async fn plan_what_is_named_alike(
+        &self,
+        settlement: &Settlement,
+        kind: &Kind,
+        request: &PaymentRequest,
+    ) -> Option<Result<Planned, Fault>> {
+        // Beside the plan, so that it takes no time of its own.
+        let plan = self.runtime.ops.plan(kind, request);
+        let (planned, is_named_alike) = tokio::join!(plan, self.is_named_alike(settlement, kind, request));
+        match is_named_alike {
+            Ok(true) => return Some(planned),
+            Ok(false) => unexpected(settlement, MISNAMED),
+            Err(fault) => settlement.give_up(|waiter| stopped(&fault, &waiter.network_as_sent)),
+        }
+        None
+    }
+
+    /// Whether the plugin names a caller's payment as it did before, when it is called for another purpose and with other time
+    /// left. A claim that depends on either would let one payment be settled twice.
+    async fn is_named_alike(
+        &self,
+        settlement: &Settlement,
+        kind: &Kind,
+        request: &PaymentRequest,
+    ) -> Result<bool, Fault> {
+        match request.purpose {
+            Purpose::Settle => {}
+            Purpose::Verify | Purpose::Route | Purpose::Job => return Ok(true),
+        }
+        let again = PaymentRequest {
+            purpose: Purpose::Verify,
+            remaining_ms: request.remaining_ms / 2,
+            idempotency_key: None,
+            ..request.clone()
+        };
+        let identity = self.runtime.ops.identify(kind, &again).await?;
+        let row = settlement.lock().row.clone();
+        let is_alike = match &identity {
+            Identity::Identified(named) => {
+                own_key(kind, &named.claim_key) == row.claim
+                    && conflict_keys(kind, named) == row.conflict_keys
+                    && fingerprint_of(&named.fingerprint, row.tenant.as_deref()) == row.fingerprint
+                    && named.payload_digest == row.digest
+            }
+            Identity::Refused(_) => false,
+        };
+        if !is_alike {
+            tracing::error!(
+                plugin = row.plugin,
+                ?kind,
+                claim = row.claim,
+                ?identity,
+                "payment_misnamed: nothing was sent: the plugin identified one payment in two ways; report this to its author"
+            );
+        }
+        Ok(is_alike)
     }
 
     /// After a panic. A settlement that needs no transaction may be recorded and its success reported to no caller:
@@ -81,8 +145,9 @@ impl Settling {
         let planned = tokio::select! {
             biased;
             () = withdrawn(settlement) => return,
-            planned = self.runtime.ops.plan(kind, request) => planned,
+            planned = self.plan_what_is_named_alike(settlement, kind, request) => planned,
         };
+        let Some(planned) = planned else { return };
         let plan = match planned {
             Ok(Planned::Plan(plan)) => plan,
             Ok(Planned::Refused(refusal)) => return refuse_now(settlement, &refusal),

@@ -286,6 +286,16 @@ pub(crate) fn refuse(settlement: &Settlement, refusal: &Refusal) {
 /// longer suffices for another try, it gets the same failure, as if the scheme had found that when it planned.
 pub(crate) fn refuse_commit(settlement: &Settlement, error: &CommitError) {
     let row = settlement.lock().row.clone();
+    if let CommitError::PayloadClaimed(other) = error {
+        tracing::error!(
+            plugin = row.plugin,
+            scheme = row.scheme,
+            network = row.network,
+            claim = row.claim,
+            other,
+            "payload_claimed_twice: nothing was sent: the plugin identified one payload as two payments; report this to its author"
+        );
+    }
     let is_short = matches!(error, CommitError::ReserveShort { .. });
     let failed_before = settlement.failed_before.get().filter(|_| is_short);
     settlement.give_up(|waiter| match failed_before {

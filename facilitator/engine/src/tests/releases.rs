@@ -246,6 +246,7 @@ pub(crate) fn engine(journal: Arc<dyn Journal>) -> Arc<Engine> {
         instance,
         grants: Vec::new(),
         routes: true,
+        payload_authorizes: true,
         checked: Checked::default(),
     };
     registry.add_network(network).unwrap();
@@ -321,6 +322,7 @@ pub(crate) fn row_of(engine: &Engine, id: u64) -> SettlementRow {
         fingerprint: fingerprint_of("f", None),
         digest: "d".into(),
         request: String::new(),
+        payload: String::new(),
         replay_reason: "r".into(),
         replayable_until_s: None,
         payer: "p".into(),

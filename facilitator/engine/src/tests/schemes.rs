@@ -118,6 +118,7 @@ fn engine(words: Vec<Result<SchemeCheck, Fault>>) -> Arc<Engine> {
                 instance: Arc::clone(&instance),
                 grants: Vec::new(),
                 routes: false,
+                payload_authorizes: true,
                 checked: Checked::default(),
             };
             registry.add_kind(Arc::new(kind)).unwrap();

@@ -47,6 +47,7 @@ fn settlement(plan: Plan) -> Arc<Settlement> {
         fingerprint: "f".into(),
         digest: "d".into(),
         request: "r".into(),
+        payload: String::new(),
         replay_reason: "used".into(),
         replayable_until_s: None,
         payer: "p".into(),

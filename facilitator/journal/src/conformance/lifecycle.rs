@@ -123,6 +123,57 @@ pub async fn a_claim_that_failed_for_good_opens_again(name: &str, journal: Arc<d
     assert_eq!((row.id, row.generation), (3, 1), "{name}");
 }
 
+pub async fn law5_a_payload_has_one_claim_until_that_has_failed_for_good(
+    name: &str,
+    journal: Arc<dyn Journal>,
+) {
+    let opens = |id: u64, claim: &str, generation: u32| {
+        opened_with(id, claim, |row, _, _| {
+            row.payload = "hash".into();
+            row.generation = generation;
+        })
+    };
+    journal
+        .commit(vec![opens(1, "a", 0), prepared(2, 1, 0)])
+        .await
+        .unwrap();
+    let taken = |claim: &str| Err(CommitError::PayloadClaimed(claim.into()));
+    assert_eq!(journal.commit(vec![opens(3, "b", 0)]).await, taken("a"), "{name}");
+    // Not in one commit either.
+    let other = |id, claim| opened_with(id, claim, |row, _, _| row.payload = "other".into());
+    assert_eq!(
+        journal.commit(vec![other(3, "c"), other(4, "d")]).await,
+        taken("c"),
+        "{name}"
+    );
+    let failed = Event::Failed {
+        settlement: 1,
+        step: StepIndex::FIRST,
+        refusal: Refusal::new("insufficient_funds", "0xb"),
+        tx_id: "0xt".into(),
+        proof: "reverted".into(),
+    };
+    journal.commit(vec![failed]).await.unwrap();
+    assert_eq!(journal.commit(vec![opens(3, "b", 0)]).await, taken("a"), "{name}");
+    let is_final = Event::StepFinal {
+        settlement: 1,
+        step: StepIndex::FIRST,
+    };
+    let finished = Event::Finished {
+        settlement: 1,
+        at_ms: 5,
+    };
+    journal.commit(vec![is_final, finished]).await.unwrap();
+    journal.commit(vec![opens(3, "b", 0)]).await.unwrap();
+    assert_eq!(journal.commit(vec![opens(4, "a", 1)]).await, taken("b"), "{name}");
+    // Rows of an earlier version, and payloads that authorize nothing.
+    let without = |id, claim| opened_with(id, claim, |row, _, _| row.payload = String::new());
+    journal
+        .commit(vec![without(5, "e"), without(6, "f")])
+        .await
+        .unwrap();
+}
+
 pub async fn law5_only_a_release_that_was_taken_can_be_given_back(name: &str, journal: Arc<dyn Journal>) {
     journal
         .commit(vec![opened(1, "a"), prepared(2, 1, 0), paid(1, "log 1")])

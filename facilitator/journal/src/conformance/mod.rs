@@ -123,6 +123,7 @@ macro_rules! conformance_tests {
             costs::what_a_reorganised_transaction_cost_no_longer_counts,
             lifecycle::a_payment_goes_its_way,
             lifecycle::a_claim_that_failed_for_good_opens_again,
+            lifecycle::law5_a_payload_has_one_claim_until_that_has_failed_for_good,
             lifecycle::law5_only_a_release_that_was_taken_can_be_given_back,
             lifecycle::law5_a_withheld_release_can_not_be_taken_before_it_is_allowed,
             lifecycle::the_nonce_after_the_highest_closed_slot_is_known_for_each_lane,

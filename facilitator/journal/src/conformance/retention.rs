@@ -21,7 +21,8 @@ fn end(settlement: u64, at_ms: u64) -> Vec<Event> {
 /// Settlement 1 of the claim `evm|n|c`, with attempt 2 in slot 0: paid, released and finished at 1,000.
 async fn finished(journal: &dyn Journal, replayable_until_s: Option<u64>) {
     let opened = opened_with(1, "evm|n|c", |row, _, _| {
-        row.replayable_until_s = replayable_until_s
+        row.replayable_until_s = replayable_until_s;
+        row.payload = "payload".into();
     });
     for events in [
         vec![opened, prepared(2, 1, 0)],
@@ -100,12 +101,20 @@ pub async fn what_is_old_is_removed_and_a_replay_is_refused_to_the_end(
         "{name}"
     );
 
+    let with_its_payload = |id| opened_with(id, "evm|n|other", |row, _, _| row.payload = "payload".into());
+    assert_eq!(
+        journal.commit(vec![with_its_payload(7)]).await,
+        Err(CommitError::PayloadClaimed("evm|n|c".into())),
+        "{name}"
+    );
+
     // A day later than the authorization could be presented again.
     let over_ms = 5_000_000 + DAY_MS;
     assert_eq!(carry_out(&*journal, Stage::Claim, over_ms).await, 0, "{name}");
     assert_eq!(carry_out(&*journal, Stage::Claim, over_ms + 1).await, 1, "{name}");
     assert_eq!(journal.claim("evm|n|c").await, Ok(None), "{name}");
     assert_eq!(journal.request("r").await, Ok(None), "{name}");
+    journal.commit(vec![with_its_payload(7)]).await.unwrap();
     assert_eq!(
         journal.find(&Reference::Claim("c".into())).await,
         Ok(vec![]),

@@ -7,7 +7,7 @@ use sdk_plugin::StepIndex;
 use serde::de::DeserializeOwned;
 
 use super::reserves::reserve_prefix;
-use crate::keys::{due_stage_key, id_key, lane_key, slot_key, step_prefix, store_key};
+use crate::keys::{due_stage_key, id_key, lane_key, payload_key, slot_key, step_prefix, store_key};
 use crate::overlay::{Overlay, Reads};
 use crate::row::{AttemptRow, Outcome, SettlementRow, StepRow, StepState};
 use crate::stage::Stage;
@@ -104,6 +104,12 @@ fn opened(new: &NewSettlement, known: &Overlay<'_>, reads: &mut Reads) {
     if let Some(previous) = decoded::<u64>(Table::Claims, &row.claim, known) {
         reads.row(Table::Settlements, id_key(previous));
     }
+    if let Some(key) = payload_key(row) {
+        if let Some(other) = decoded::<u64>(Table::Requests, &key, known) {
+            reads.row(Table::Settlements, id_key(other));
+        }
+        reads.row(Table::Requests, key);
+    }
     for key in &row.conflict_keys {
         reads.row(Table::ConflictKeys, key.clone());
     }
@@ -167,6 +173,9 @@ fn dropped(stage: Stage, due_ms: u64, settlement: u64, known: &Overlay<'_>, read
         Stage::Settlement | Stage::Claim => {
             reads.row(Table::Claims, row.claim.clone());
             reads.row(Table::Requests, row.request.clone());
+            if let Some(key) = payload_key(&row) {
+                reads.row(Table::Requests, key);
+            }
             for key in &row.conflict_keys {
                 reads.row(Table::ConflictKeys, key.clone());
             }

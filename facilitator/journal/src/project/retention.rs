@@ -11,7 +11,7 @@
 //! until which its authorization could be presented again. One whose scheme names no such time keeps its claim.
 
 use crate::change::put;
-use crate::keys::{due_stage_key, id_key, slot_key, spending_key, step_prefix};
+use crate::keys::{due_stage_key, id_key, payload_key, slot_key, spending_key, step_prefix};
 use crate::lookups;
 use crate::overlay::Overlay;
 use crate::queries::{closed_is_searched, get};
@@ -184,10 +184,12 @@ fn forget(rows: &mut Overlay<'_>, row: &SettlementRow) {
     let key = id_key(row.id);
     crate::withheld::forget(rows, &key);
     rows.delete(Table::Settlements, &key);
-    if let Ok(Some(newest)) = get::<u64>(rows, Table::Requests, &row.request)
-        && newest == row.id
-    {
-        rows.delete(Table::Requests, &row.request);
+    for key in payload_key(row).iter().chain([&row.request]) {
+        if let Ok(Some(newest)) = get::<u64>(rows, Table::Requests, key)
+            && newest == row.id
+        {
+            rows.delete(Table::Requests, key);
+        }
     }
     if let Ok(Some(newest)) = get::<u64>(rows, Table::Claims, &row.claim)
         && newest == row.id

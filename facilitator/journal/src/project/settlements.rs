@@ -1,7 +1,7 @@
 //! Settlements that are opened, paid and reorganised.
 
 use crate::event::NewSettlement;
-use crate::keys::{id_key, lane_key, step_prefix};
+use crate::keys::{id_key, lane_key, payload_key, step_prefix};
 use crate::overlay::Overlay;
 use crate::queries::get;
 use crate::row::{AttemptKind, AttemptRow, KeyRow, Outcome, ReserveRow, SettlementRow, StepState};
@@ -40,6 +40,9 @@ pub(crate) fn opened(rows: &mut Overlay<'_>, new: &NewSettlement) -> Result<(), 
     if row.generation != expected {
         return Err(CommitError::ClaimTaken);
     }
+    if let Some(other) = claimed_payload(rows, row)? {
+        return Err(CommitError::PayloadClaimed(other));
+    }
     for key in &row.conflict_keys {
         let is_free = match get(rows, Table::ConflictKeys, key)? {
             None => true,
@@ -72,6 +75,9 @@ pub(crate) fn opened(rows: &mut Overlay<'_>, new: &NewSettlement) -> Result<(), 
     if !row.request.is_empty() {
         put(rows, Table::Requests, &row.request, &row.id)?;
     }
+    if let Some(key) = payload_key(row) {
+        put(rows, Table::Requests, &key, &row.id)?;
+    }
     let mut stored = row.clone();
     stored.updated_at_ms = row.opened_at_ms.max(rows.stamp().at_ms);
     put(rows, Table::Settlements, &key, &stored)?;
@@ -87,6 +93,22 @@ pub(crate) fn opened(rows: &mut Overlay<'_>, new: &NewSettlement) -> Result<(), 
             .map(|r| reserve_prefix(&row.network, r))
             .collect::<Vec<_>>(),
     )
+}
+
+/// The other claim under which the row's payload may still pay, or has paid.
+fn claimed_payload(rows: &mut Overlay<'_>, row: &SettlementRow) -> Result<Option<String>, CommitError> {
+    let Some(key) = payload_key(row) else {
+        return Ok(None);
+    };
+    let Some(id) = get::<u64>(rows, Table::Requests, &key)? else {
+        return Ok(None);
+    };
+    let other = get::<SettlementRow>(rows, Table::Settlements, &id_key(id))?;
+    let other = other.filter(|other| {
+        let has_failed = matches!(other.outcome, Outcome::Failed { .. }) && other.finished;
+        other.claim != row.claim && !has_failed
+    });
+    Ok(other.map(|other| other.claim))
 }
 
 pub(crate) fn reorged(rows: &mut Overlay<'_>, settlement: u64, step: StepIndex) -> Result<(), CommitError> {

@@ -279,3 +279,89 @@ proptest! {
         prop_assert_eq!(error.kind, ErrorKind::NotAPlugin);
     }
 }
+
+/// A library, and a plugin that needs it.
+fn with_a_library(name: &str) -> PathBuf {
+    let source = written("other.c", b"int other_function(void) { return 7; }\n");
+    let other = compile(
+        &source,
+        &format!("lib{name}.so.1"),
+        &["-shared", &format!("-Wl,-soname,lib{name}.so.1")],
+    );
+    let other = other.to_str().expect("a path in UTF-8");
+    hostile_with(name, &["-Wl,--no-as-needed", other])
+}
+
+#[test]
+fn t103_a_file_with_folders_of_its_own_for_libraries_is_refused() {
+    for (name, flags, what) in [
+        (
+            "runpath",
+            &["-Wl,--enable-new-dtags,-rpath,/opt/lib"][..],
+            "DT_RUNPATH",
+        ),
+        ("rpath", &["-Wl,--disable-new-dtags,-rpath,$ORIGIN"], "DT_RPATH"),
+        ("audit", &["-Wl,--audit,/opt/audit.so"], "DT_AUDIT"),
+        ("auxiliary", &["-Wl,-f,/opt/libc.so.6"], "DT_AUXILIARY"),
+        ("filter", &["-Wl,-F,/opt/libc.so.6"], "DT_FILTER"),
+    ] {
+        let file = hostile_with(name, flags);
+        refused(&file, ErrorKind::Load, what);
+        refused(&file, ErrorKind::Load, "a library from there would run unpinned");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn t103_a_library_that_the_operator_has_not_named_is_refused() {
+    let file = with_a_library("needed");
+    let inspected = inspect(&file).expect("a plugin");
+    assert_eq!(inspected.libraries, ["libneeded.so.1"]);
+    let error = not_loaded(file.clone()).await;
+    assert_eq!(error.kind, ErrorKind::Libraries);
+    assert!(
+        error.message.contains("write libraries = [\"libneeded.so.1\"]"),
+        "{error}"
+    );
+    // Named, it is for the system's loader, which does not find it.
+    let (host, _) = host();
+    let named = LoadRequest {
+        libraries: inspected.libraries,
+        ..request(file, json!({ "fault": "none" }), host, Limits::default())
+    };
+    let error = load(named).await.expect_err("the library is nowhere");
+    assert_eq!(error.kind, ErrorKind::Load);
+    assert!(
+        error
+            .message
+            .contains("libneeded.so.1: cannot open shared object file"),
+        "{error}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn t103_a_missing_symbol_is_named_by_the_systems_loader() {
+    let error = not_loaded(hostile_with("symbol", &["-DUNDEFINED_SYMBOL"])).await;
+    assert_eq!(error.kind, ErrorKind::Load);
+    assert!(
+        error.message.contains("undefined symbol: no_such_function"),
+        "{error}"
+    );
+}
+
+#[test]
+fn t103_a_file_for_another_machine_is_refused() {
+    let bytes = std::fs::read(hostile()).expect("read the file");
+    let changed = |name: &str, at: usize, value: &[u8]| {
+        let mut bytes = bytes.clone();
+        bytes[at..at + value.len()].copy_from_slice(value);
+        written(name, &bytes)
+    };
+    // e_machine: SPARC.
+    refused(
+        &changed("sparc.so", 18, &[43, 0]),
+        ErrorKind::NotAPlugin,
+        "this machine is",
+    );
+    // e_ident: 32 bits.
+    refused(&changed("bits.so", 4, &[1]), ErrorKind::NotAPlugin, "not a");
+}

@@ -150,6 +150,7 @@ pub(crate) fn request(
     LoadRequest {
         path,
         pin: Pin::DevMode,
+        libraries: Vec::new(),
         copies: folder("copies"),
         instance: instance(config, host, limits),
     }

@@ -25,7 +25,7 @@ impl Chains {
     /// # Errors
     /// When something of the configuration can't be used.
     pub async fn open(config: &Config) -> Result<Self, StartError> {
-        let app = App::build(config, || {
+        let app = App::build(config, super::Watched::No, || {
             Ok(Arc::new(MemoryJournal::default()) as Arc<dyn Journal>)
         })
         .await?;

@@ -221,9 +221,10 @@ fn survey_one(config: &Config, instance: &PluginInstance) -> Result<SurveyedPlug
         None if config.plugins.dev => Pin::DevMode,
         None => Pin::Unpinned,
     };
-    let inspected = plugin::inspect_pinned(&instance.file, pin).map_err(|error| {
+    let inspected = plugin::inspect_pinned(&instance.file, pin, &instance.libraries).map_err(|error| {
         let key = match error.kind {
             plugin::ErrorKind::Pin => ".sha256",
+            plugin::ErrorKind::Libraries => ".libraries",
             _ => ".file",
         };
         vec![at(key, error.to_string())]

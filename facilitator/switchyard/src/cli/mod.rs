@@ -16,7 +16,9 @@ mod pause;
 mod payments;
 #[cfg(test)]
 mod payments_tests;
+mod plugin;
 mod plugin_inspect;
+mod plugin_quarantine;
 mod progress;
 mod reconcile;
 mod releases;
@@ -144,9 +146,9 @@ is failed in the journal and a success on the chain; a transaction of a signer t
 another fee. What no node could show is listed as `could not be read`, and is no difference.
 Exit status 0: no difference; 1: differences; 2: no difference was found, and something could not be read.")]
     Reconcile(reconcile::ReconcileCommand),
-    /// Inspect plugin files.
+    /// Inspect plugin files, and see which plugins ended the process.
     #[command(subcommand)]
-    Plugin(PluginCommand),
+    Plugin(plugin::PluginCommand),
     /// Make the hashes of API keys for the configuration.
     #[command(subcommand)]
     Key(KeyCommand),
@@ -308,18 +310,6 @@ struct RestoreCommand {
 }
 
 #[derive(Debug, Subcommand)]
-enum PluginCommand {
-    /// Print a plugin's manifest, its SHA-256, and the configuration lines to paste. Runs none of its code.
-    #[command(after_help = "\
-Example:
-  switchyard plugin inspect plugins/libswitchyard_evm.so")]
-    Inspect {
-        /// The plugin's .so file.
-        file: PathBuf,
-    },
-}
-
-#[derive(Debug, Subcommand)]
 enum KeyCommand {
     /// Read a tenant's API key from standard input and print the key_sha256 line for `[[tenants]]`.
     #[command(after_help = "\
@@ -385,7 +375,7 @@ fn execute(command: Command, out: &mut dyn Write) -> Result<ExitCode, CliError> 
         Command::Journal(command) => journal_files::run(&command, out),
         Command::Payments(command) => payments::payments(&command, out),
         Command::Explain(command) => explain::explain(&command, out),
-        Command::Plugin(PluginCommand::Inspect { file }) => plugin_inspect::inspect(&file, out),
+        Command::Plugin(command) => plugin::run(command, out),
         Command::Key(KeyCommand::Hash) => key_hash::hash(io::stdin().lock(), out),
         Command::Reference(ReferenceCommand::Reference) => Ok(out.write_all(keys::markdown().as_bytes())?),
     };

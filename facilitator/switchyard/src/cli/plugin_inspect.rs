@@ -15,7 +15,11 @@ pub(super) fn inspect(file: &Path, out: &mut dyn Write) -> Result<(), CliError> 
 
 fn print(
     file: &Path,
-    Inspected { manifest, sha256 }: &Inspected,
+    Inspected {
+        manifest,
+        sha256,
+        libraries,
+    }: &Inspected,
     out: &mut dyn Write,
 ) -> Result<(), CliError> {
     writeln!(
@@ -28,6 +32,13 @@ fn print(
     writeln!(out, "licence   {}", plain(&manifest.licence))?;
     writeln!(out, "abi       {}.{}", manifest.abi.major, manifest.abi.minor)?;
     writeln!(out, "services  {}", plain(&manifest.services.join(", ")))?;
+    if !libraries.is_empty() {
+        writeln!(
+            out,
+            "libraries {} (not of the operating system, and not covered by the file's SHA-256)",
+            plain(&libraries.join(", "))
+        )?;
+    }
     for role in &manifest.drivers {
         writeln!(out, "\ndriver of {}:* networks", plain(&role.family))?;
         writeln!(out, "  reads   {}", plain(&role.rpc_reads.join(", ")))?;
@@ -83,6 +94,10 @@ fn print(
     )?;
     writeln!(out, "[plugin.{}]", instance_name(manifest))?;
     writeln!(out, "file = {:?}\nsha256 = \"{sha256}\"", plain(&name))?;
+    if !libraries.is_empty() {
+        let names: Vec<String> = libraries.iter().map(|name| plain(name)).collect();
+        writeln!(out, "libraries = {names:?}")?;
+    }
     Ok(())
 }
 

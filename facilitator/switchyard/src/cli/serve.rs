@@ -44,6 +44,7 @@ async fn run(config: &Config) -> Result<(), CliError> {
             tokio::time::sleep(MEASURE_INTERVAL).await;
         }
     };
+    app.serves();
     let lost = std::sync::OnceLock::new();
     let end = async {
         tokio::select! {

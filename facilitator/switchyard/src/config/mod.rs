@@ -61,6 +61,8 @@ pub struct Config {
 pub struct Plugins {
     pub directory: PathBuf,
     pub dev: bool,
+    /// A plugin that does not load or start refuses the whole start.
+    pub strict: bool,
 }
 
 /// `[keys.NAME]`: the location of a private key, never the key.
@@ -126,6 +128,8 @@ pub struct PluginInstance {
     pub file: PathBuf,
     /// `None` only with [`Plugins::dev`].
     pub sha256: Option<[u8; 32]>,
+    /// Libraries beside those of the operating system that it may need.
+    pub libraries: Vec<String>,
     /// CAIP-2 ids; `None`: every configured network of its families.
     pub networks: Option<Vec<String>>,
     /// An object, not checked against the manifest's schema yet.

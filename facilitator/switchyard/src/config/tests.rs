@@ -167,6 +167,7 @@ rpc_timeout_ms = 1_000
 v1_name = "base-mainnet"
 options = { legacy_fees = true, tip = 0.5, list = [1, "${SECRET}"] }"#,
     ) + r#"networks = ["eip155:8453"]
+libraries = ["libfoo.so.1"]
 config = { gas = 1 }
 [keys.old]
 file = "old.key"
@@ -200,6 +201,7 @@ keep_settlement_days = 30
 [plugins]
 directory = "p"
 dev = true
+strict = true
 [limits]
 address_requests_per_minute = 0
 address_burst = 1

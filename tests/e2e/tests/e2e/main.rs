@@ -13,6 +13,7 @@ mod clients;
 mod concurrency;
 mod crash;
 mod endurance;
+mod fatal;
 mod health;
 mod hostile;
 mod hostile_nodes;

@@ -294,6 +294,7 @@ fn parts(options: &Options, store: &Store, chain: &Arc<Chain>) -> Parts {
         instance,
         grants: vec![Granted::of(&grant, &Value::Null, network.id())],
         routes: false,
+        payload_authorizes: true,
         checked: Checked::default(),
     };
     let mut registry = Registry::default();

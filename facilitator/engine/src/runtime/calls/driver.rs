@@ -38,7 +38,7 @@ impl Ops {
         depth: Depth,
         rights: Rights<'_>,
     ) -> Result<Readiness, Fault> {
-        let (guard, cx) = self.driver(network, Operation::Check, rights);
+        let (open, cx) = self.driver(network, Operation::Check, rights);
         let keys = network
             .settings
             .keys
@@ -54,9 +54,7 @@ impl Ops {
             brief: depth == Depth::Brief,
         };
         self.run(
-            network,
-            guard,
-            Operation::Check,
+            open,
             self.budgets.reads,
             network.driver.check(&cx, &chain_network),
         )
@@ -83,23 +81,15 @@ impl Ops {
         lane: &Lane,
         rights: Rights<'_>,
     ) -> Result<LaneState, Fault> {
-        let (guard, cx) = self.driver(network, Operation::Lane, rights);
-        self.run(
-            network,
-            guard,
-            Operation::Lane,
-            self.budgets.reads,
-            network.driver.lane(&cx, lane),
-        )
-        .await
+        let (open, cx) = self.driver(network, Operation::Lane, rights);
+        self.run(open, self.budgets.reads, network.driver.lane(&cx, lane))
+            .await
     }
 
     pub async fn quote(&self, network: &Network, lane: &Lane, previous: Option<&Bid>) -> Result<Bid, Fault> {
-        let (guard, cx) = self.driver(network, Operation::Quote, Rights::default());
+        let (open, cx) = self.driver(network, Operation::Quote, Rights::default());
         self.run(
-            network,
-            guard,
-            Operation::Quote,
+            open,
             self.budgets.reads,
             network.driver.quote(&cx, lane, previous),
         )
@@ -117,11 +107,9 @@ impl Ops {
             signing_key: Some(&slot.lane.key),
             ..Rights::default()
         };
-        let (guard, cx) = self.driver(network, Operation::Build, rights);
+        let (open, cx) = self.driver(network, Operation::Build, rights);
         self.run(
-            network,
-            guard,
-            Operation::Build,
+            open,
             self.budgets.sends,
             network.driver.build(&cx, slot, bid, steps),
         )
@@ -133,15 +121,9 @@ impl Ops {
             signing_key: Some(&slot.lane.key),
             ..Rights::default()
         };
-        let (guard, cx) = self.driver(network, Operation::Fill, rights);
-        self.run(
-            network,
-            guard,
-            Operation::Fill,
-            self.budgets.sends,
-            network.driver.fill(&cx, slot, bid),
-        )
-        .await
+        let (open, cx) = self.driver(network, Operation::Fill, rights);
+        self.run(open, self.budgets.sends, network.driver.fill(&cx, slot, bid))
+            .await
     }
 
     pub async fn broadcast(&self, network: &Network, attempt: &Attempt) -> Result<Sent, Fault> {
@@ -149,15 +131,9 @@ impl Ops {
             attempt: Some(&attempt.id),
             ..Rights::default()
         };
-        let (guard, cx) = self.driver(network, Operation::Broadcast, rights);
-        self.run(
-            network,
-            guard,
-            Operation::Broadcast,
-            self.budgets.sends,
-            network.driver.broadcast(&cx, attempt),
-        )
-        .await
+        let (open, cx) = self.driver(network, Operation::Broadcast, rights);
+        self.run(open, self.budgets.sends, network.driver.broadcast(&cx, attempt))
+            .await
     }
 
     pub async fn observe(&self, network: &Network, watches: &[Watch]) -> Result<Vec<Observation>, Fault> {
@@ -180,8 +156,8 @@ impl Ops {
         watches: &[Watch],
         rights: Rights<'_>,
     ) -> Result<Vec<Observation>, Fault> {
-        let (guard, cx) = self.driver(network, Operation::Observe, rights);
-        let call = guard.id();
+        let (open, cx) = self.driver(network, Operation::Observe, rights);
+        let call = open.guard.id();
         let observed = async {
             let mut seen = network.driver.observe(&cx, watches).await?;
             for observation in &mut seen {
@@ -189,7 +165,6 @@ impl Ops {
             }
             Ok(seen)
         };
-        self.run(network, guard, Operation::Observe, self.budgets.reads, observed)
-            .await
+        self.run(open, self.budgets.reads, observed).await
     }
 }

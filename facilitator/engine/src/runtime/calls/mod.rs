@@ -54,6 +54,16 @@ pub struct Ops {
     nodes: Option<Arc<dyn NodePools>>,
 }
 
+/// A call into a plugin that is in progress.
+struct Open<'a> {
+    instance: &'a Instance,
+    network: &'a Network,
+    /// Empty: an operation of the network's driver.
+    scheme: &'a str,
+    operation: Operation,
+    guard: CallGuard,
+}
+
 #[derive(Debug, Default)]
 struct Rights<'a> {
     signing_key: Option<&'a str>,
@@ -109,102 +119,53 @@ impl Ops {
     }
 
     pub async fn supported(&self, kind: &Kind) -> Result<Supported, Fault> {
-        let (guard, cx) = self.scheme(kind, Operation::Supported);
-        self.run(
-            &kind.network,
-            guard,
-            Operation::Supported,
-            self.budgets.pure,
-            kind.handler.supported(&cx),
-        )
-        .await
+        let (open, cx) = self.scheme(kind, Operation::Supported);
+        self.run(open, self.budgets.pure, kind.handler.supported(&cx))
+            .await
     }
 
     pub async fn check_scheme(&self, kind: &Kind) -> Result<SchemeCheck, Fault> {
-        let (guard, cx) = self.scheme(kind, Operation::SchemeCheck);
-        self.run(
-            &kind.network,
-            guard,
-            Operation::SchemeCheck,
-            self.budgets.reads,
-            kind.handler.check(&cx),
-        )
-        .await
+        let (open, cx) = self.scheme(kind, Operation::SchemeCheck);
+        self.run(open, self.budgets.reads, kind.handler.check(&cx)).await
     }
 
     pub async fn identify(&self, kind: &Kind, request: &PaymentRequest) -> Result<Identity, Fault> {
-        let (guard, cx) = self.scheme(kind, Operation::Identify);
-        self.run(
-            &kind.network,
-            guard,
-            Operation::Identify,
-            self.budgets.pure,
-            kind.handler.identify(&cx, request),
-        )
-        .await
+        let (open, cx) = self.scheme(kind, Operation::Identify);
+        self.run(open, self.budgets.pure, kind.handler.identify(&cx, request))
+            .await
     }
 
     pub async fn verify(&self, kind: &Kind, request: &PaymentRequest) -> Result<Verdict, Fault> {
-        let (guard, cx) = self.scheme(kind, Operation::Verify);
-        self.run(
-            &kind.network,
-            guard,
-            Operation::Verify,
-            self.budgets.reads,
-            kind.handler.verify(&cx, request),
-        )
-        .await
+        let (open, cx) = self.scheme(kind, Operation::Verify);
+        self.run(open, self.budgets.reads, kind.handler.verify(&cx, request))
+            .await
     }
 
     pub async fn plan(&self, kind: &Kind, request: &PaymentRequest) -> Result<Planned, Fault> {
-        let (guard, cx) = self.scheme(kind, Operation::Plan);
-        self.run(
-            &kind.network,
-            guard,
-            Operation::Plan,
-            self.budgets.reads,
-            kind.handler.plan(&cx, request),
-        )
-        .await
+        let (open, cx) = self.scheme(kind, Operation::Plan);
+        self.run(open, self.budgets.reads, kind.handler.plan(&cx, request))
+            .await
     }
 
     pub async fn judge(&self, kind: &Kind, plan: &Plan, evidence: &Evidence) -> Result<Judgement, Fault> {
-        let (guard, cx) = self.scheme(kind, Operation::Judge);
-        self.run(
-            &kind.network,
-            guard,
-            Operation::Judge,
-            self.budgets.pure,
-            kind.handler.judge(&cx, plan, evidence),
-        )
-        .await
+        let (open, cx) = self.scheme(kind, Operation::Judge);
+        self.run(open, self.budgets.pure, kind.handler.judge(&cx, plan, evidence))
+            .await
     }
 
     pub async fn route(&self, kind: &Kind, request: &RouteRequest) -> Result<RouteResponse, Fault> {
-        let (guard, cx) = self.scheme(kind, Operation::Route);
-        self.run(
-            &kind.network,
-            guard,
-            Operation::Route,
-            self.budgets.reads,
-            kind.handler.route(&cx, request),
-        )
-        .await
+        let (open, cx) = self.scheme(kind, Operation::Route);
+        self.run(open, self.budgets.reads, kind.handler.route(&cx, request))
+            .await
     }
 
     pub async fn job(&self, kind: &Kind, job: &Job) -> Result<Vec<PaymentRequest>, Fault> {
-        let (guard, cx) = self.scheme(kind, Operation::Job);
-        self.run(
-            &kind.network,
-            guard,
-            Operation::Job,
-            self.budgets.reads,
-            kind.handler.job(&cx, job),
-        )
-        .await
+        let (open, cx) = self.scheme(kind, Operation::Job);
+        self.run(open, self.budgets.reads, kind.handler.job(&cx, job))
+            .await
     }
 
-    fn scheme(&self, kind: &Kind, operation: Operation) -> (CallGuard, Cx) {
+    fn scheme<'a>(&self, kind: &'a Kind, operation: Operation) -> (Open<'a>, Cx) {
         self.begin(
             &kind.instance,
             &kind.network,
@@ -214,18 +175,18 @@ impl Ops {
         )
     }
 
-    fn driver(&self, network: &Network, operation: Operation, rights: Rights<'_>) -> (CallGuard, Cx) {
+    fn driver<'a>(&self, network: &'a Network, operation: Operation, rights: Rights<'_>) -> (Open<'a>, Cx) {
         self.begin(&network.instance, network, "", operation, rights)
     }
 
-    fn begin(
+    fn begin<'a>(
         &self,
-        instance: &Instance,
-        network: &Network,
-        scheme: &str,
+        instance: &'a Instance,
+        network: &'a Network,
+        scheme: &'a str,
         operation: Operation,
         rights: Rights<'_>,
-    ) -> (CallGuard, Cx) {
+    ) -> (Open<'a>, Cx) {
         let guard = self.calls.begin(CallScope {
             instance: instance.id,
             operation,
@@ -239,17 +200,29 @@ impl Ops {
             network: network.view(),
         };
         let cx = Cx::new(Arc::clone(&instance.host), guard.id(), context);
-        (guard, cx)
+        let open = Open {
+            instance,
+            network,
+            scheme,
+            operation,
+            guard,
+        };
+        (open, cx)
     }
 
     async fn run<T>(
         &self,
-        network: &Network,
-        guard: CallGuard,
-        operation: Operation,
+        open: Open<'_>,
         budget: Duration,
         call: impl Future<Output = Result<T, Fault>> + Send,
     ) -> Result<T, Fault> {
+        let Open {
+            instance,
+            network,
+            scheme,
+            operation,
+            guard,
+        } = open;
         let caught = tokio::time::timeout(budget, AssertUnwindSafe(call).catch_unwind()).await;
         drop(guard);
         let answer = match caught {
@@ -265,7 +238,12 @@ impl Ops {
         };
         if let Err(fault) = &answer {
             let kind = format!("{:?}", fault.kind);
-            let labels = [("operation", operation.name()), ("fault", kind.as_str())];
+            let labels = [
+                ("plugin", instance.name.as_str()),
+                ("network", network.id()),
+                ("operation", operation.name()),
+                ("fault", kind.as_str()),
+            ];
             self.metrics.add("switchyard_plugin_faults_total", &labels, 1);
             let is_check = matches!(operation, Operation::Check | Operation::SchemeCheck);
             if !is_check && is_outage(fault.kind) {
@@ -274,9 +252,13 @@ impl Ops {
             match operation {
                 // Called again and again while a node is down: the network's readiness reports it once.
                 Operation::Observe | Operation::Check | Operation::SchemeCheck => {
-                    tracing::debug!(operation = operation.name(), %fault, "plugin call failed");
+                    tracing::debug!(plugin = instance.name, scheme, network = network.id(), operation = operation.name(), %fault,
+                        "plugin call failed");
                 }
-                _ => tracing::warn!(operation = operation.name(), %fault, "plugin call failed"),
+                _ => {
+                    tracing::warn!(plugin = instance.name, scheme, network = network.id(), operation = operation.name(), %fault,
+                    "plugin call failed")
+                }
             }
         }
         answer

@@ -13,6 +13,7 @@ use telemetry::log;
 use super::values::{
     base_path, count, digest, is_like_a_key, is_name, is_variable, known_name, origins, path, seconds, size,
 };
+use crate::config::node::Node;
 use crate::config::reader::Section;
 use crate::config::{Key, Log, PluginInstance, Plugins};
 
@@ -137,9 +138,11 @@ pub(super) fn postgres(section: &Section<'_, '_>, folder: &Path) -> Option<Optio
 pub(super) fn plugins(section: &Section<'_, '_>, folder: &Path) -> Option<Plugins> {
     let directory = section.get("directory", |node| path(node, folder));
     let dev = section.get("dev", |node| node.boolean());
+    let strict = section.get("strict", |node| node.boolean());
     Some(Plugins {
         directory: directory?,
         dev: dev?,
+        strict: strict?,
     })
 }
 
@@ -198,6 +201,7 @@ pub(super) fn plugin_instance(
     }
     let file = section.get("file", |node| path(node, &plugins.directory));
     let sha256 = section.maybe("sha256", digest);
+    let libraries = section.get("libraries", |node| node.list(library));
     let networks = section.maybe("networks", |node| {
         let networks = node.list(|node| known_name(node, "network of [networks]", network_ids))?;
         if networks.is_empty() {
@@ -222,9 +226,21 @@ pub(super) fn plugin_instance(
         name: name.to_owned(),
         file,
         sha256,
+        libraries: libraries?,
         networks: networks?,
         config: config?,
     })
+}
+
+/// The name by which a plugin file needs a library, its soname.
+fn library(node: &Node<'_, '_>) -> Option<String> {
+    let name = node.text()?;
+    if name.contains(".so") && !name.contains('/') {
+        return Some(name);
+    }
+    node.fail(format!(
+        "{name:?} is not the name of a library; write it as `switchyard plugin inspect` prints it, without a folder: libfoo.so.1"
+    ))
 }
 
 pub(super) fn rate(section: &Section<'_, '_>, per_minute: &str, burst: &str) -> Option<Rate> {

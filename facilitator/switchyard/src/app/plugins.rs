@@ -1,0 +1,255 @@
+//! From the configuration's plugin sections to the registry of what is served. A plugin that is in quarantine, does not load or does
+//! not start has handlers all the same, each of which says why it does not run.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use engine::registry::{Checked, Granted, Instance, Kind, Network, NetworkSettings, Registry, spelled};
+use host::custody::Custody;
+use host::rpc::MethodList;
+use host::services::{FamilyMethods, HostResources, InstanceGrants, InstanceHost};
+use plugin_host::{self as plugin, InstanceRequest, LoadRequest, Loaded};
+use sdk_plugin::{ChainDriver, SchemeHandler};
+
+use super::quarantine::{Quarantine, Running};
+use super::survey::{Survey, SurveyedPlugin, family};
+use super::{StartError, plugin_folder};
+use crate::config::{Config, ConfigErrors, Network as NetworkConfig};
+
+/// The handlers of an instance, whether it runs or not.
+struct Handlers {
+    instance: Arc<Instance>,
+    schemes: BTreeMap<String, Arc<dyn SchemeHandler>>,
+    drivers: BTreeMap<String, Arc<dyn ChainDriver>>,
+}
+
+pub(super) async fn load(
+    config: &Config,
+    survey: &Survey,
+    custody: &Custody,
+    resources: &HostResources,
+    mut quarantine: Option<&mut Quarantine>,
+) -> Result<Registry, StartError> {
+    let methods = methods(survey);
+    let mut loaded: BTreeMap<String, Handlers> = BTreeMap::new();
+    for (number, one) in (1..).zip(&survey.instances) {
+        let grants = InstanceGrants {
+            instance: number,
+            plugin: one.manifest.id.clone(),
+            services: one.manifest.services.iter().cloned().collect(),
+            methods: methods.clone(),
+        };
+        let host = Arc::new(InstanceHost::new(grants, resources.clone()));
+        let running = Running {
+            id: number,
+            name: one.instance.name.clone(),
+            sha256: one.sha256.to_string(),
+            code: Vec::new(),
+        };
+        let why_not = quarantine
+            .as_deref()
+            .and_then(|quarantine| quarantine.why_not(&running.name, &running.sha256));
+        let plugin = match why_not {
+            Some(why) => Err(why),
+            None => {
+                if let Some(quarantine) = quarantine.as_deref_mut() {
+                    quarantine.record(running.clone());
+                }
+                load_one(config, one, number, Arc::clone(&host)).await?
+            }
+        };
+        let instance = Arc::new(Instance {
+            id: number,
+            name: one.instance.name.clone(),
+            plugin: one.manifest.id.clone(),
+            services: one.manifest.services.iter().cloned().collect(),
+            host,
+        });
+        let handlers = match plugin {
+            Ok(plugin) => {
+                if let Some(quarantine) = quarantine.as_deref_mut() {
+                    let code = plugin.code.clone();
+                    quarantine.record(Running { code, ..running });
+                }
+                tracing::info!(plugin = %one.manifest.id, version = %one.manifest.version, sha256 = %one.sha256, "plugin_loaded");
+                Handlers {
+                    instance,
+                    schemes: plugin.schemes,
+                    drivers: plugin.drivers,
+                }
+            }
+            Err(why) => {
+                tracing::error!(plugin = %one.manifest.id, sha256 = %one.sha256,
+                    "plugin_not_loaded: nothing of it is served, and its recorded payments wait: {why}");
+                let absent = plugin::absent(&one.manifest, &why);
+                Handlers {
+                    instance,
+                    schemes: absent.schemes,
+                    drivers: absent.drivers,
+                }
+            }
+        };
+        loaded.insert(one.instance.name.clone(), handlers);
+    }
+    register(config, survey, custody, &loaded).map_err(StartError::Other)
+}
+
+/// Loads an instance's file. The inner error says why its kinds are not served; with `strict` nothing is.
+async fn load_one(
+    config: &Config,
+    one: &SurveyedPlugin,
+    number: u64,
+    host: Arc<InstanceHost>,
+) -> Result<Result<Loaded, String>, StartError> {
+    let request = LoadRequest {
+        path: one.instance.file.clone(),
+        pin: one.pin,
+        libraries: one.instance.libraries.clone(),
+        copies: plugin_folder(config),
+        instance: InstanceRequest {
+            instance_id: number,
+            config: one.instance.config.clone(),
+            host,
+            limits: plugin::Limits::default(),
+        },
+    };
+    match plugin::load(request).await {
+        Ok(loaded) => Ok(Ok(loaded)),
+        Err(error) if config.plugins.strict => {
+            let key = format!("plugin.{}", one.instance.name);
+            Err(ConfigErrors(vec![config.source.error(&key, error.to_string())]).into())
+        }
+        Err(error) => Ok(Err(error.to_string())),
+    }
+}
+
+/// JSON-RPC methods by family, as the drivers' manifests list them.
+fn methods(survey: &Survey) -> BTreeMap<String, FamilyMethods> {
+    let mut methods = BTreeMap::new();
+    for role in survey.instances.iter().flat_map(|one| &one.manifest.drivers) {
+        let of = |names: &[String]| -> MethodList { names.iter().cloned().collect() };
+        let family = FamilyMethods {
+            reads: of(&role.rpc_reads),
+            sends: of(&role.rpc_sends),
+        };
+        methods.insert(role.family.clone(), family);
+    }
+    methods
+}
+
+fn register(
+    config: &Config,
+    survey: &Survey,
+    custody: &Custody,
+    loaded: &BTreeMap<String, Handlers>,
+) -> Result<Registry, String> {
+    let mut registry = Registry::default();
+    let mut networks: BTreeMap<&str, Arc<Network>> = BTreeMap::new();
+    for (id, network) in &config.networks {
+        let Some(one) = survey.driver_of(id) else { continue };
+        let Some(plugin) = loaded.get(&one.instance.name) else {
+            continue;
+        };
+        let instance = &plugin.instance;
+        let Some(driver) = plugin.drivers.get(family(id)) else {
+            return Err(format!(
+                "{} does not export the driver that its manifest declares",
+                one.manifest.id
+            ));
+        };
+        let settings = settings(config, network, survey, custody);
+        let built = Arc::new(Network::new(settings, Arc::clone(driver), Arc::clone(instance)));
+        registry
+            .add_network(Arc::clone(&built))
+            .map_err(|error| error.to_string())?;
+        networks.insert(id, built);
+    }
+    for one in &survey.instances {
+        let Some(plugin) = loaded.get(&one.instance.name) else {
+            continue;
+        };
+        let instance = &plugin.instance;
+        for id in &one.networks {
+            let Some(network) = networks.get(id.as_str()) else {
+                continue;
+            };
+            for role in one.schemes(family(id)) {
+                let Some(handler) = plugin.schemes.get(&role.scheme) else {
+                    return Err(format!(
+                        "{} does not export the scheme {}",
+                        one.manifest.id, role.scheme
+                    ));
+                };
+                for version in &role.versions {
+                    let kind = Kind {
+                        version: *version,
+                        scheme: role.scheme.clone(),
+                        network: Arc::clone(network),
+                        handler: Arc::clone(handler),
+                        instance: Arc::clone(instance),
+                        grants: role
+                            .calls
+                            .iter()
+                            .map(|grant| Granted::of(grant, &one.instance.config, id))
+                            .collect(),
+                        routes: role.routes,
+                        payload_authorizes: role.payload_authorizes,
+                        checked: Checked::default(),
+                    };
+                    registry
+                        .add_kind(Arc::new(kind))
+                        .map_err(|error| error.to_string())?;
+                }
+            }
+        }
+    }
+    Ok(registry)
+}
+
+/// Time between two polls, in milliseconds, until the block time is known.
+const POLL_INTERVAL_MS: u64 = 1_000;
+
+fn settings(config: &Config, network: &NetworkConfig, survey: &Survey, custody: &Custody) -> NetworkSettings {
+    let keys = |names: &[String]| {
+        names
+            .iter()
+            .filter_map(|name| custody.public_key(name))
+            .cloned()
+            .collect()
+    };
+    let millis = |duration: std::time::Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    let count = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
+    let assets: Option<BTreeSet<String>> = survey.assets_of(network);
+    NetworkSettings {
+        id: network.id.clone(),
+        confirmations: network.confirmations,
+        finality: network.finality,
+        poll_interval_ms: network.poll_interval.map_or(POLL_INTERVAL_MS, millis),
+        follow_blocks: network.poll_interval.is_none(),
+        stuck_after_ms: millis(network.stuck_after),
+        max_in_flight: network.max_in_flight.map(count),
+        max_batch: count(network.max_batch),
+        lane_queue: count(network.lane_queue),
+        max_cost: network.max_cost,
+        max_cost_per_day: network.max_cost_per_day,
+        max_cost_per_day_per_signer: network.max_cost_per_day_per_signer,
+        tenant_max_cost_per_day: config
+            .tenants
+            .iter()
+            .filter_map(|tenant| {
+                let most = tenant.max_cost_per_day.get(&network.id)?;
+                Some((tenant.access.name.clone(), *most))
+            })
+            .collect(),
+        nodes: network.rpc.len(),
+        second_source_above: network
+            .second_source_above
+            .iter()
+            .map(|(asset, amount)| (spelled(asset), *amount))
+            .collect(),
+        assets,
+        keys: keys(&network.signers),
+        retained_keys: keys(&network.retained_signers),
+        options: network.options.clone(),
+    }
+}

@@ -1,0 +1,362 @@
+//! Plugins whose code ended the process: who is to blame, and who is not loaded again for it.
+//!
+//! One end while the process starts is enough, because the next start would end in the same way. While it serves, the second end
+//! within an hour is: a process that comes back at once loses no payment, and one request must not switch a scheme off. An entry
+//! is about one file: another one is loaded.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use base::clock::Clock;
+use base::list_file::{ListFile, Unreadable};
+use plugin_host::crumbs::{self, Cause, LastRun};
+use serde::{Deserialize, Serialize};
+
+/// The second end within this time is one too many.
+const WINDOW: Duration = Duration::from_secs(60 * 60);
+/// Most ends that are kept for a plugin: the newest.
+const MOST_ENDS: usize = 16;
+
+const CRUMBS: &str = "crumbs";
+/// The instances of the last process.
+const RUNNING: ListFile = ListFile {
+    name: "running",
+    max_bytes: 1 << 20,
+};
+const QUARANTINE: ListFile = ListFile {
+    name: "quarantine",
+    max_bytes: 1 << 20,
+};
+
+/// An instance of this process, for the next one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Running {
+    /// As in crumbs.
+    pub(super) id: u64,
+    pub(super) name: String,
+    pub(super) sha256: String,
+    /// Where its code is in memory.
+    pub(super) code: Vec<(u64, u64)>,
+}
+
+/// What a plugin's file did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// The instance's name.
+    pub plugin: String,
+    pub sha256: String,
+    /// The oldest first.
+    pub ends: Vec<End>,
+}
+
+/// One end of a process.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct End {
+    /// When it was found, milliseconds since the epoch.
+    pub at_ms: u64,
+    /// A part of a sentence.
+    pub what: String,
+    /// The process served already.
+    pub served: bool,
+}
+
+impl Entry {
+    /// Why the plugin is not loaded; `None`: it is.
+    #[must_use]
+    pub fn why(&self) -> Option<String> {
+        let last = self.ends.last()?;
+        let window_ms = u64::try_from(WINDOW.as_millis()).unwrap_or(u64::MAX);
+        let before = self.ends.iter().rev().nth(1);
+        let is_again = before.is_some_and(|before| last.at_ms.saturating_sub(before.at_ms) <= window_ms);
+        (!last.served || is_again).then(|| {
+            format!(
+                "plugin {} is in quarantine: {}; install a corrected file, or if you trust this one, run `switchyard plugin \
+                 release {}` and start again",
+                self.plugin, last.what, self.plugin
+            )
+        })
+    }
+}
+
+/// The files about plugins in the data directory.
+#[derive(Debug)]
+pub(super) struct Quarantine {
+    folder: PathBuf,
+    entries: Vec<Entry>,
+    running: Vec<Running>,
+    /// Ends with the app.
+    record: Option<crumbs::Record>,
+}
+
+impl Quarantine {
+    /// Blames who ended the last process, and begins the record of this one. A file that can't be used is logged: plugins are
+    /// loaded all the same.
+    pub(super) fn begin(folder: &Path, clock: &dyn Clock) -> Self {
+        let mut quarantine = Self {
+            folder: folder.to_owned(),
+            entries: Vec::new(),
+            running: Vec::new(),
+            record: None,
+        };
+        if let Err(error) = quarantine.open(clock.now_ms()) {
+            tracing::warn!(
+                folder = %folder.display(), %error,
+                "plugins_not_watched: a plugin that ends the process will not be found at the next start; check the rights of this folder"
+            );
+        }
+        quarantine
+    }
+
+    fn open(&mut self, now_ms: u64) -> io::Result<()> {
+        fs::create_dir_all(&self.folder)?;
+        self.entries = read(&self.folder)?;
+        let (record, last) = crumbs::begin(&self.folder.join(CRUMBS))?;
+        self.record = Some(record);
+        let Some(last) = last else { return Ok(()) };
+        let running: Vec<Running> = RUNNING
+            .read(&self.folder)
+            .map_err(|why| unreadable(&RUNNING, &self.folder, &why))?;
+        match blamed(&last, &running) {
+            Some((plugin, what)) => {
+                tracing::error!(
+                    plugin = plugin.name,
+                    sha256 = plugin.sha256,
+                    "plugin_blamed: {what}"
+                );
+                add(&mut self.entries, plugin, &last, what, now_ms);
+                QUARANTINE.write(&self.folder, &self.entries)
+            }
+            None => {
+                for busy in &last.busy {
+                    let plugin = running.iter().find(|one| one.id == busy.instance);
+                    tracing::info!(
+                        plugin = plugin.map(|plugin| plugin.name.as_str()),
+                        "the last process was killed, or its machine stopped, while this plugin was {}",
+                        busy.doing.map(crumbs::Doing::text).unwrap_or_default()
+                    );
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Why an instance's file is not loaded.
+    pub(super) fn why_not(&self, name: &str, sha256: &str) -> Option<String> {
+        let entry = self.entries.iter().find(|entry| entry.plugin == name)?;
+        entry.why().filter(|_| entry.sha256 == sha256)
+    }
+
+    /// Records an instance before its file is loaded, and again with where its code is.
+    pub(super) fn record(&mut self, running: Running) {
+        if self.record.is_none() {
+            return;
+        }
+        self.running.retain(|known| known.id != running.id);
+        self.running.push(running);
+        if let Err(error) = RUNNING.write(&self.folder, &self.running) {
+            tracing::warn!(%error, "plugins_not_watched: what runs in this process can't be recorded");
+        }
+    }
+
+    pub(super) fn serves(&self) {
+        if let Some(record) = &self.record {
+            record.serves();
+        }
+    }
+}
+
+/// The entries in a folder.
+///
+/// # Errors
+/// The file can't be read, or is damaged.
+pub fn read(folder: &Path) -> io::Result<Vec<Entry>> {
+    QUARANTINE
+        .read(folder)
+        .map_err(|why| unreadable(&QUARANTINE, folder, &why))
+}
+
+/// Removes the entry of a plugin; `false`: there is none.
+///
+/// # Errors
+/// The file can't be read or written.
+pub fn release(folder: &Path, name: &str) -> io::Result<bool> {
+    if !folder.is_dir() {
+        return Ok(false);
+    }
+    let _lock = QUARANTINE.lock(folder)?;
+    let mut entries = read(folder)?;
+    let before = entries.len();
+    entries.retain(|entry| entry.plugin != name);
+    if entries.len() == before {
+        return Ok(false);
+    }
+    QUARANTINE.write(folder, &entries)?;
+    Ok(true)
+}
+
+/// The instance that ended a process, and how. The thread that died says it; else where in memory it died.
+fn blamed<'a>(last: &LastRun, running: &'a [Running]) -> Option<(&'a Running, String)> {
+    let fatal = last.fatal?;
+    let how = match fatal.cause {
+        Cause::Signal(signal) => format!("it ended the last process by the signal {}", signal_text(signal)),
+        Cause::Exit => "it called exit, which ended the last process".to_owned(),
+    };
+    if let Some(busy) = last.of_the_dead() {
+        let plugin = running.iter().find(|one| one.id == busy.instance)?;
+        let doing = busy.doing.map(crumbs::Doing::text).unwrap_or_default();
+        return Some((plugin, format!("{how} while it was {doing}")));
+    }
+    let has_address = |one: &&Running| {
+        let mut code = one.code.iter();
+        code.any(|(from, to)| (*from..*to).contains(&fatal.address))
+    };
+    let plugin = running.iter().find(has_address)?;
+    Some((plugin, format!("{how} on a thread of its own")))
+}
+
+fn signal_text(signal: i32) -> String {
+    let name = match signal {
+        4 => "illegal instruction",
+        5 => "trap",
+        6 => "abort",
+        7 => "bus error",
+        8 => "arithmetic error",
+        11 => "segmentation fault",
+        _ => return signal.to_string(),
+    };
+    format!("{signal} ({name})")
+}
+
+fn add(entries: &mut Vec<Entry>, plugin: &Running, last: &LastRun, what: String, now_ms: u64) {
+    // Another file of this name is another plugin.
+    entries.retain(|entry| entry.plugin != plugin.name || entry.sha256 == plugin.sha256);
+    let end = End {
+        at_ms: now_ms,
+        what,
+        served: last.served,
+    };
+    match entries.iter_mut().find(|entry| entry.plugin == plugin.name) {
+        Some(entry) => {
+            entry.ends.push(end);
+            let excess = entry.ends.len().saturating_sub(MOST_ENDS);
+            entry.ends.drain(..excess);
+        }
+        None => entries.push(Entry {
+            plugin: plugin.name.clone(),
+            sha256: plugin.sha256.clone(),
+            ends: vec![end],
+        }),
+    }
+}
+
+fn unreadable(list: &ListFile, folder: &Path, why: &Unreadable) -> io::Error {
+    let file = folder.join(list.name);
+    io::Error::other(format!("{} can't be read ({why}); remove it", file.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use plugin_host::crumbs::{Busy, Doing, Fatal};
+    use sdk_plugin::operation::OperationKind;
+
+    use super::*;
+
+    fn running() -> Vec<Running> {
+        [(1, "evm"), (2, "bad")]
+            .map(|(id, name)| Running {
+                id,
+                name: name.into(),
+                sha256: format!("digest of {name}"),
+                code: vec![(id * 1_000, id * 1_000 + 500)],
+            })
+            .to_vec()
+    }
+
+    fn last(served: bool, fatal: Option<Fatal>) -> LastRun {
+        LastRun {
+            served,
+            fatal,
+            busy: vec![Busy {
+                instance: 2,
+                thread: 70,
+                doing: Some(Doing::Operation(OperationKind::Judge)),
+            }],
+        }
+    }
+
+    fn segfault(thread: u64, address: u64) -> Option<Fatal> {
+        Some(Fatal {
+            cause: Cause::Signal(11),
+            thread,
+            address,
+        })
+    }
+
+    #[test]
+    fn the_dying_thread_is_to_blame_and_else_the_code_at_its_address() {
+        let running = running();
+        let name = |fatal: Option<Fatal>| {
+            blamed(&last(true, fatal), &running).map(|(plugin, what)| (plugin.name.clone(), what))
+        };
+        let (plugin, what) = name(segfault(70, 1_100)).expect("its crumb");
+        assert_eq!(plugin, "bad", "its crumb counts before its address");
+        assert_eq!(
+            what,
+            "it ended the last process by the signal 11 (segmentation fault) while it was serving x402.judge"
+        );
+        let (plugin, what) = name(segfault(71, 1_499)).expect("its address");
+        assert_eq!(plugin, "evm");
+        assert!(what.ends_with("on a thread of its own"), "{what}");
+        assert_eq!(name(segfault(71, 1_500)), None, "code of nobody");
+        assert_eq!(name(None), None, "killed from outside");
+    }
+
+    #[test]
+    fn one_end_at_the_start_or_two_in_an_hour_are_too_many() {
+        let plugin = &running()[1];
+        let mut entries = Vec::new();
+        let end = |entries: &mut Vec<Entry>, served: bool, minutes: u64| {
+            add(
+                entries,
+                plugin,
+                &last(served, None),
+                "it fell".into(),
+                minutes * 60_000,
+            );
+            entries[0].why().is_some()
+        };
+        assert!(!end(&mut entries, true, 0));
+        assert!(!end(&mut entries, true, 61));
+        assert!(end(&mut entries, true, 120));
+        let mut entries = Vec::new();
+        assert!(end(&mut entries, false, 0));
+        let why = entries[0].why().expect("in quarantine");
+        assert!(
+            why.contains("`switchyard plugin release bad`") && why.contains("it fell"),
+            "{why}"
+        );
+    }
+
+    #[test]
+    fn another_file_is_loaded_and_a_release_lifts_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let plugin = &running()[1];
+        let mut entries = Vec::new();
+        add(&mut entries, plugin, &last(false, None), "it fell".into(), 1);
+        QUARANTINE.write(folder.path(), &entries).expect("written");
+        let quarantine = Quarantine {
+            folder: folder.path().to_owned(),
+            entries: read(folder.path()).expect("read"),
+            running: Vec::new(),
+            record: None,
+        };
+        assert!(quarantine.why_not("bad", &plugin.sha256).is_some());
+        assert_eq!(quarantine.why_not("bad", "another digest"), None);
+        assert_eq!(quarantine.why_not("evm", &plugin.sha256), None);
+        assert!(!release(folder.path(), "evm").expect("read"));
+        assert!(release(folder.path(), "bad").expect("written"));
+        assert_eq!(read(folder.path()).expect("read"), []);
+    }
+}

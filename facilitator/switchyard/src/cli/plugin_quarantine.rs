@@ -1,0 +1,44 @@
+//! `switchyard plugin quarantine` and `plugin release`: plugins that ended the process.
+
+use std::io::Write;
+use std::path::Path;
+
+use super::CliError;
+use crate::app::{plugin_folder, quarantine};
+use crate::config::Config;
+use http_api::times;
+
+pub(super) fn show(file: &Path, out: &mut dyn Write) -> Result<(), CliError> {
+    let config = Config::load(file).map_err(CliError::new)?;
+    let entries = quarantine::read(&plugin_folder(&config)).map_err(CliError::new)?;
+    if entries.is_empty() {
+        writeln!(out, "no plugin has ended the process")?;
+    }
+    for entry in entries {
+        let state = match entry.why() {
+            Some(_) => "in quarantine",
+            None => "loaded",
+        };
+        writeln!(out, "{} ({state}), file {}", entry.plugin, entry.sha256)?;
+        for end in &entry.ends {
+            let when = if end.served {
+                "while it served"
+            } else {
+                "at its start"
+            };
+            writeln!(out, "  {}  {when}: {}", times::iso(end.at_ms), end.what)?;
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn release(file: &Path, name: &str, out: &mut dyn Write) -> Result<(), CliError> {
+    let config = Config::load(file).map_err(CliError::new)?;
+    if quarantine::release(&plugin_folder(&config), name).map_err(CliError::new)? {
+        writeln!(out, "{name} is loaded again at the next start")?;
+        return Ok(());
+    }
+    Err(CliError(format!(
+        "{name} has not ended the process; `switchyard plugin quarantine` shows which plugins have"
+    )))
+}

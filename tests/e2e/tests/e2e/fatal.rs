@@ -1,0 +1,228 @@
+//! Plugins that end the process: each costs a restart, the next start says who it was, and everything else is served.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use e2e::{World, wait};
+use serde_json::{Value, json};
+
+/// A build of `tests/plugins/fatal`, in a folder that is removed with it.
+struct Fatal {
+    _folder: tempfile::TempDir,
+    file: PathBuf,
+}
+
+impl Fatal {
+    fn build(flags: &[&str]) -> Fatal {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("libfatal.so");
+        let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+        let compiled = Command::new("cc")
+            .args(["-std=gnu11", "-O0", "-pthread", "-fPIC", "-shared"])
+            .args(flags)
+            .arg(format!("-I{root}/sdk-plugin/include"))
+            .arg(format!("{root}/tests/plugins/fatal/fatal.c"))
+            .arg("-o")
+            .arg(&file)
+            .output()
+            .expect("cc starts");
+        assert!(
+            compiled.status.success(),
+            "{}",
+            String::from_utf8_lossy(&compiled.stderr)
+        );
+        Fatal {
+            _folder: folder,
+            file,
+        }
+    }
+
+    fn section(&self, at: &str, how: &str) -> String {
+        let sha256 = e2e::binaries::sha256(&self.file).expect("readable");
+        format!(
+            "[plugin.fatal]\nfile = {:?}\nsha256 = \"{sha256}\"\nconfig = {{ at = {at:?}, how = {how:?} }}\n",
+            self.file
+        )
+    }
+}
+
+/// A facilitator with a scheme that works and one that ends the process, which this payment is for.
+fn world(fatal: &Fatal, at: &str, how: &str) -> World {
+    World::builder().more(&fatal.section(at, how)).start()
+}
+
+fn payment(world: &World, nonce: &str) -> Value {
+    let mut body = world.payment(0).v2();
+    for terms in ["/paymentRequirements/scheme", "/paymentPayload/accepted/scheme"] {
+        *body.pointer_mut(terms).expect("a scheme") = json!("fatal");
+    }
+    *body.pointer_mut("/paymentPayload/payload").expect("a payload") = json!({ "nonce": nonce });
+    body
+}
+
+/// Sends a request that nobody answers, because the process ends.
+#[track_caller]
+fn ends(world: &mut World, path: &str, body: &Value) -> std::process::ExitStatus {
+    let sent = world
+        .facilitator
+        .client()
+        .post(path, body.to_string().as_bytes(), &[]);
+    assert!(sent.is_err(), "{sent:?}");
+    world.facilitator.wait_exit()
+}
+
+#[track_caller]
+fn serves_exact(world: &World) {
+    let body = world.payment(1).v2();
+    wait::until("a scheme that works", wait::LONG, || {
+        let reply = world.facilitator.verify(&body);
+        (reply.json["isValid"] == true).then_some(())
+    });
+    let _hash = world.settle(&body).paid();
+}
+
+/// What was written since, in which a part must be.
+#[track_caller]
+fn says(world: &World, since: usize, part: &str) {
+    let log = world.facilitator.log();
+    let log = log.get(since..).unwrap_or_default();
+    assert!(log.contains(part), "no {part:?} in\n{log}");
+}
+
+#[test]
+fn law6_a_plugin_that_ends_the_process_costs_a_restart_and_then_itself() {
+    let fatal = Fatal::build(&[]);
+    for (how, what) in [
+        (
+            "segv",
+            "signal 11 (segmentation fault) while it was serving x402.verify",
+        ),
+        ("abort", "signal 6 (abort) while it was serving x402.verify"),
+        (
+            "overflow",
+            "signal 11 (segmentation fault) while it was serving x402.verify",
+        ),
+        (
+            "exit0",
+            "it called exit, which ended the last process while it was serving x402.verify",
+        ),
+        ("thread", "signal 11 (segmentation fault) on a thread of its own"),
+    ] {
+        let mut world = world(&fatal, "verify", how);
+        serves_exact(&world);
+        let body = payment(&world, "one");
+        let status = ends(&mut world, "/verify", &body);
+        assert!(!status.success(), "{how}: an orderly end for a supervisor");
+        if how == "exit0" {
+            assert_eq!(status.code(), Some(70));
+        }
+        // Once may be an accident.
+        let before = world.facilitator.log().len();
+        world.facilitator.restart();
+        says(&world, before, "plugin_blamed");
+        says(&world, before, what);
+        serves_exact(&world);
+        ends(&mut world, "/verify", &body);
+        let before = world.facilitator.log().len();
+        world.facilitator.restart_unready();
+        says(&world, before, "plugin_not_loaded");
+        serves_exact(&world);
+        let reply = world.facilitator.verify(&body);
+        assert_ne!(reply.json["isValid"], true, "{reply:?}");
+        assert!(!world.facilitator.has_ended(), "{how}: it is not loaded");
+        let (_, shown) = world.facilitator.command(&["plugin", "quarantine"]);
+        assert!(
+            shown.contains("fatal (in quarantine)") && shown.contains(what),
+            "{shown}"
+        );
+        if how == "segv" {
+            let (is_released, said) = world.facilitator.command(&["plugin", "release", "fatal"]);
+            assert!(is_released, "{said}");
+            world.facilitator.kill();
+            let before = world.facilitator.log().len();
+            world.facilitator.restart();
+            says(&world, before, "plugin_loaded");
+            ends(&mut world, "/verify", &body);
+        }
+    }
+}
+
+#[test]
+fn law6_a_plugin_that_ends_the_process_in_judge_does_not_end_every_start() {
+    let fatal = Fatal::build(&[]);
+    let mut world = world(&fatal, "judge", "segv");
+    let body = payment(&world, "one");
+    ends(&mut world, "/settle", &body);
+    // It resumes the payment, and judges it before the port opens, or just after.
+    let before = world.facilitator.log().len();
+    let mut starts = 0;
+    loop {
+        world.facilitator.restart_or_end();
+        starts += 1;
+        wait::until("an end or a plugin that is left out", wait::LONG, || {
+            let log = world.facilitator.log();
+            let is_left_out = log
+                .get(before..)
+                .unwrap_or_default()
+                .contains("plugin_not_loaded");
+            (is_left_out || world.facilitator.is_gone()).then_some(())
+        });
+        if !world.facilitator.has_ended() {
+            break;
+        }
+        world.facilitator.wait_exit();
+        assert!(starts < 3, "{}", world.facilitator.log());
+    }
+    says(&world, before, "while it was serving x402.judge");
+    serves_exact(&world);
+    // Another file is another plugin: the payment continues.
+    world.facilitator.kill();
+    world.facilitator.reconfigure("at = \"judge\"", "at = \"never\"");
+    let (is_released, said) = world.facilitator.command(&["plugin", "release", "fatal"]);
+    assert!(is_released, "{said}");
+    world.facilitator.restart();
+    serves_exact(&world);
+    let reply = world.facilitator.settle(&body);
+    assert_eq!(reply.json["errorReason"], "settlement_pending", "{reply:?}");
+}
+
+#[test]
+fn law6_a_plugin_that_ends_the_process_at_its_start_ends_one_start() {
+    for (at, how, flags) in [
+        ("create", "exit0", &[][..]),
+        ("start", "abort", &[]),
+        ("load", "segv", &["-DAT_LOAD=\"segv\""]),
+    ] {
+        let good = Fatal::build(&[]);
+        let mut world = world(&good, "never", how);
+        world.facilitator.kill();
+        let bad = Fatal::build(flags);
+        let (from, to) = (good.section("never", how), bad.section(at, how));
+        world.facilitator.reconfigure(&from, &to);
+        let (status, _) = world.facilitator.restart_refused();
+        assert!(!status.success(), "{at}: {status}");
+        world.facilitator.restart_unready();
+        serves_exact(&world);
+        let (_, shown) = world.facilitator.command(&["plugin", "quarantine"]);
+        assert!(
+            shown.contains("fatal (in quarantine)") && shown.contains("at its start"),
+            "{at}: {shown}"
+        );
+    }
+}
+
+#[test]
+fn law6_a_plugin_that_does_not_start_costs_its_own_kinds_unless_the_operator_is_strict() {
+    let fatal = Fatal::build(&[]);
+    let more = fatal.section("create", "hang");
+    let mut world = World::builder().more(&more).start_unready();
+    serves_exact(&world);
+    says(&world, 0, "it did not make an instance within");
+    world.facilitator.kill();
+    world
+        .facilitator
+        .reconfigure("[plugins]\n", "[plugins]\nstrict = true\n");
+    let (status, log) = world.facilitator.restart_refused();
+    assert!(!status.success());
+    assert!(log.contains("plugin.fatal: plugin"), "{log}");
+}
