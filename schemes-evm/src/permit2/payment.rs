@@ -157,6 +157,23 @@ impl Payment {
         Some(self.refuse_extension(sponsoring::EXTENSION, reason, message))
     }
 
+    /// A missing allowance is the extension's fault where the request has a permit for it: the proxy continues without one that the
+    /// token does not take.
+    pub(crate) fn after_sponsoring(&self, refusal: Refusal) -> Refusal {
+        if refusal.reason != reason::ALLOWANCE_REQUIRED || self.sponsoring.is_none() {
+            return refusal;
+        }
+        let why = refusal.message.as_deref().unwrap_or_default();
+        let message = format!(
+            "the token did not take the permit of {}: check its signature and the token's nonce ({why})",
+            sponsoring::EXTENSION
+        );
+        Refusal {
+            extension: Some(sponsoring::EXTENSION.into()),
+            ..refusal.with_message(message)
+        }
+    }
+
     /// The checks of the payer's own approval that need no chain, which come after the signature in order.
     pub(crate) fn refused_approval(&self) -> Option<Refusal> {
         let (reason, message) = match self.approval.as_ref()? {

@@ -100,7 +100,7 @@ pub(crate) async fn check(
                 limits,
                 &payment.approval,
             ) else {
-                return Ok(Checked::Refused(refusal));
+                return Ok(Checked::Refused(payment.after_sponsoring(refusal)));
             };
             let tried = (attempt.wanted, attempt.max_gas);
             match approval::check(cx, limits, &payment, approval, tried).await? {

@@ -88,9 +88,9 @@ fn is_newly_without_code(mut answers: Answers) -> Result<Option<bool>, Fault> {
     let (_, head_s) = rpc::head(answers.take()?)?;
     let findings = answers.take()?;
     let code = rpc::bytes(answers.take()?, "eth_getCode of the payer")?;
-    let time_s = match rpc::executed(findings, "the block of a node's calls")? {
-        Executed::Returned(data) => Findings::decode(&data).and_then(|findings| findings.time_s),
-        Executed::Failed(_) => None,
+    let time_s = match rpc::executed(findings, "the block of a node's calls") {
+        Ok(Executed::Returned(data)) => Findings::decode(&data).and_then(|findings| findings.time_s),
+        Ok(Executed::Failed(_)) | Err(_) => None,
     };
     let is_stale = time_s.is_some_and(|time_s| time_s < U256::from(head_s));
     Ok((!is_stale || !code.is_empty()).then_some(code.is_empty()))

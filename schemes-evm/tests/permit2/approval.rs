@@ -577,7 +577,9 @@ fn nothing_is_sent_for_a_payer_that_needs_no_approval() {
         assert_eq!((plan.steps.len(), plan.writes.len()), (1, 0));
         // A token's own permit needs one transaction less.
         let both = with(sponsored(proxy), info());
-        assert_eq!(refused(&world(proxy), &both), "permit2_allowance_required");
+        let refusal = world(proxy).verify(&both).expect_err("refused");
+        assert_eq!(refusal.reason, "permit2_allowance_required");
+        assert_eq!(refusal.extension.as_deref(), Some("eip2612GasSponsoring"));
     }
     for empty in [json!(""), Value::Null] {
         let request = with(good(Proxy::Exact), changed("signedTransaction", empty));

@@ -4,7 +4,7 @@ use alloy_primitives::U256;
 use schemes_evm::permit2::Proxy;
 use serde_json::{Value, json};
 
-use crate::world::{BOTH, NOW_S, OTHER, World, good, info, sponsored, with_info};
+use crate::world::{BOTH, Chain, Findings, NOW_S, OTHER, World, good, info, sponsored, with_info};
 
 fn changed(name: &str, value: Value) -> Value {
     let mut info = info();
@@ -112,6 +112,31 @@ fn an_incomplete_extension_counts_as_absent() {
 fn t37_a_used_permit_is_left_to_the_simulation() {
     let request = with_info(good(Proxy::Exact), changed("nonce", json!(U256::MAX.to_string())));
     assert!(World::new(Proxy::Exact).verify(&request).is_ok());
+}
+
+/// The proxy continues without a permit that the token does not take. Then nothing allows the transfer.
+#[test]
+fn a_permit_that_the_token_does_not_take_is_named_as_the_cause() {
+    let unapproved = Chain::failing(&Findings {
+        allowance: Some(0),
+        ..Findings::default()
+    });
+    for proxy in BOTH {
+        let world = World::on(proxy, unapproved.clone());
+        let refusal = world.verify(&sponsored(proxy)).expect_err("refused");
+        assert_eq!(refusal.reason, "permit2_allowance_required");
+        assert_eq!(refusal.extension.as_deref(), Some("eip2612GasSponsoring"));
+        assert!(
+            refusal
+                .message
+                .is_some_and(|message| message.contains("check its signature and the token's nonce"))
+        );
+        let without = world.verify(&good(proxy)).expect_err("refused");
+        assert_eq!(
+            (without.reason.as_str(), without.extension),
+            ("permit2_allowance_required", None)
+        );
+    }
 }
 
 #[test]

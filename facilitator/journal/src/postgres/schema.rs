@@ -32,8 +32,8 @@ const FIRST: &[&str] = &[
 
 /// How often a start that other nodes disturb is tried again.
 const TRIES: u32 = 200;
-/// Another node needs a moment from the table to its row.
-const TRIES_OF_ROW: u32 = 20;
+/// Another node needs a moment from the table to its row, and longer where several disturb each other.
+const TRIES_OF_ROW: u32 = 100;
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// What the journal is opened with.
@@ -62,13 +62,14 @@ type Made = ([u8; 32], Option<i64>);
 async fn make(link: &Link, address: &str, registers: bool) -> Result<Made, JournalError> {
     let failed = |error: &dyn Display| JournalError(format!("{address}: {error}"));
     check_server(link, address).await?;
-    let mut tries = 0;
+    let (mut tries, mut tries_of_row) = (0, 0);
     loop {
         let made = try_make(link, address, registers).await;
         tries += 1;
         let trouble = match made {
             // Another node has made the table, and its row comes next.
-            Ok(Err(_)) if tries < TRIES_OF_ROW && matches!(version(link).await, Ok(None)) => {
+            Ok(Err(_)) if tries_of_row < TRIES_OF_ROW && matches!(version(link).await, Ok(None)) => {
+                tries_of_row += 1;
                 tokio::time::sleep(PAUSE).await;
                 continue;
             }

@@ -118,7 +118,7 @@ fn check_reports_all_errors_before_anything_runs() {
     }))
     .unwrap_err();
     assert!(error.contains("other.toml: can't be read"), "{error}");
-    let error = stdout(Command::Plugin(PluginCommand::Inspect { file })).unwrap_err();
+    let error = stdout(Command::Plugin(plugin::PluginCommand::Inspect { file })).unwrap_err();
     assert!(error.contains("not an ELF file"), "{error}");
 }
 
