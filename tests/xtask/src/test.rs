@@ -33,7 +33,7 @@ enum Kind {
 }
 
 /// End-to-end tests mostly wait for blocks: more of them than cores run at once.
-const E2E_THREADS: &str = "6";
+const E2E_THREADS: &str = "5";
 
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     Npm::ensure()?;
