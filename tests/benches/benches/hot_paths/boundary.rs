@@ -7,6 +7,7 @@ use benches::{Comparisons, repeat};
 use plugin_host::{InstanceRequest, Limits, attach};
 use schemes_evm::driver::{EvmDriver, FAMILY};
 use schemes_evm::exact::{ExactEvm, SCHEME};
+use schemes_evm::upto::{self, UptoEvm};
 use sdk_plugin::abi::guest::{entry, table};
 use sdk_plugin::abi::raw::Plugin;
 use sdk_plugin::abi::{Guest, PluginRoles};
@@ -25,7 +26,8 @@ impl Guest for Evm {
     fn create(_config: Value) -> Result<PluginRoles, Fault> {
         Ok(PluginRoles::default()
             .driver(FAMILY, EvmDriver::new())
-            .scheme(SCHEME, ExactEvm::default()))
+            .scheme(SCHEME, ExactEvm::default())
+            .scheme(upto::SCHEME, UptoEvm::default()))
     }
 }
 
