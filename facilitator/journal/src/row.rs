@@ -48,8 +48,8 @@ pub struct SettlementRow {
     /// Hash over the opener's request: finds the settlement when its plugin can't identify the request.
     #[serde(default)]
     pub request: String,
-    /// Hash over scheme, network and payload, without the plugin's word: no other claim is opened with the same one. Empty where
-    /// the payload authorizes nothing by itself, and in rows of an earlier version.
+    /// Hash over scheme, network and payload, without the plugin's word: no other claim is opened with the same one. Empty for
+    /// jobs and for operations by a route, and in rows of an earlier version.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub payload: String,
     /// The scheme's reason for a caller that presents the payment again.

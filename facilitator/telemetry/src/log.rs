@@ -204,26 +204,12 @@ mod tests {
         }
     }
 
-    #[derive(Clone, Default)]
-    struct Written(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
-
-    impl std::io::Write for Written {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
-
     #[test]
     fn a_text_from_outside_writes_no_line_of_its_own() {
         use tracing_subscriber::layer::SubscriberExt as _;
 
-        let written = Written::default();
-        let writer = written.clone();
+        let sink = Sink::default();
+        let writer = sink.clone();
         let lines = tracing_subscriber::fmt::layer()
             .with_ansi(false)
             .with_writer(move || writer.clone())
@@ -232,7 +218,7 @@ mod tests {
         tracing::subscriber::with_default(tracing_subscriber::registry().with(lines), || {
             tracing::warn!(plugin = "evm", text = %hostile, "it says: {hostile}");
         });
-        let text = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
+        let text = String::from_utf8(sink.0.lock().unwrap().clone()).unwrap();
         assert_eq!(text.lines().count(), 1, "{text}");
         assert!(
             text.contains("it says: no\\n2026") && text.contains("plugin=\"evm\""),

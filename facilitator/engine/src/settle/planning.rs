@@ -91,7 +91,8 @@ impl Settling {
             ..request.clone()
         };
         let identity = self.runtime.ops.identify(kind, &again).await?;
-        let row = settlement.lock().row.clone();
+        let state = settlement.lock();
+        let row = &state.row;
         let is_alike = match &identity {
             Identity::Identified(named) => {
                 own_key(kind, &named.claim_key) == row.claim

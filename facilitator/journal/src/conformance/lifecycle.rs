@@ -86,19 +86,37 @@ pub async fn a_payment_goes_its_way(name: &str, journal: Arc<dyn Journal>) {
     );
 }
 
-pub async fn a_claim_that_failed_for_good_opens_again(name: &str, journal: Arc<dyn Journal>) {
-    journal
-        .commit(vec![opened(1, "a"), prepared(2, 1, 0)])
-        .await
-        .unwrap();
-    let failed = Event::Failed {
+/// The first step of settlement 1 reverted.
+fn first_failed() -> Event {
+    Event::Failed {
         settlement: 1,
         step: StepIndex::FIRST,
         refusal: Refusal::new("insufficient_funds", "0xb"),
         tx_id: "0xt".into(),
         proof: "reverted".into(),
-    };
-    journal.commit(vec![failed]).await.unwrap();
+    }
+}
+
+/// And that is final.
+fn first_ended() -> [Event; 2] {
+    [
+        Event::StepFinal {
+            settlement: 1,
+            step: StepIndex::FIRST,
+        },
+        Event::Finished {
+            settlement: 1,
+            at_ms: 5,
+        },
+    ]
+}
+
+pub async fn a_claim_that_failed_for_good_opens_again(name: &str, journal: Arc<dyn Journal>) {
+    journal
+        .commit(vec![opened(1, "a"), prepared(2, 1, 0)])
+        .await
+        .unwrap();
+    journal.commit(vec![first_failed()]).await.unwrap();
     let again = || opened_with(3, "a", |row, _, _| row.generation = 1);
     assert_eq!(
         journal.commit(vec![again()]).await,
@@ -106,17 +124,7 @@ pub async fn a_claim_that_failed_for_good_opens_again(name: &str, journal: Arc<d
         "{name}"
     );
     journal
-        .commit(vec![
-            Event::StepFinal {
-                settlement: 1,
-                step: StepIndex::FIRST,
-            },
-            Event::Finished {
-                settlement: 1,
-                at_ms: 5,
-            },
-            again(),
-        ])
+        .commit(first_ended().into_iter().chain([again()]).collect())
         .await
         .unwrap();
     let row = journal.claim("a").await.unwrap().unwrap();
@@ -146,24 +154,9 @@ pub async fn law5_a_payload_has_one_claim_until_that_has_failed_for_good(
         taken("c"),
         "{name}"
     );
-    let failed = Event::Failed {
-        settlement: 1,
-        step: StepIndex::FIRST,
-        refusal: Refusal::new("insufficient_funds", "0xb"),
-        tx_id: "0xt".into(),
-        proof: "reverted".into(),
-    };
-    journal.commit(vec![failed]).await.unwrap();
+    journal.commit(vec![first_failed()]).await.unwrap();
     assert_eq!(journal.commit(vec![opens(3, "b", 0)]).await, taken("a"), "{name}");
-    let is_final = Event::StepFinal {
-        settlement: 1,
-        step: StepIndex::FIRST,
-    };
-    let finished = Event::Finished {
-        settlement: 1,
-        at_ms: 5,
-    };
-    journal.commit(vec![is_final, finished]).await.unwrap();
+    journal.commit(first_ended().into()).await.unwrap();
     journal.commit(vec![opens(3, "b", 0)]).await.unwrap();
     assert_eq!(journal.commit(vec![opens(4, "a", 1)]).await, taken("b"), "{name}");
     // Rows of an earlier version, and payloads that authorize nothing.

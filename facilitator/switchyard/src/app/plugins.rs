@@ -32,6 +32,15 @@ pub(super) async fn load(
 ) -> Result<Registry, StartError> {
     let methods = methods(survey);
     let mut loaded: BTreeMap<String, Handlers> = BTreeMap::new();
+    if let Some(quarantine) = quarantine.as_deref_mut() {
+        let running = (1..).zip(&survey.instances).map(|(id, one)| Running {
+            id,
+            name: one.instance.name.clone(),
+            sha256: one.sha256.to_string(),
+            code: Vec::new(),
+        });
+        quarantine.record(running.collect());
+    }
     for (number, one) in (1..).zip(&survey.instances) {
         let grants = InstanceGrants {
             instance: number,
@@ -40,23 +49,12 @@ pub(super) async fn load(
             methods: methods.clone(),
         };
         let host = Arc::new(InstanceHost::new(grants, resources.clone()));
-        let running = Running {
-            id: number,
-            name: one.instance.name.clone(),
-            sha256: one.sha256.to_string(),
-            code: Vec::new(),
-        };
         let why_not = quarantine
             .as_deref()
-            .and_then(|quarantine| quarantine.why_not(&running.name, &running.sha256));
+            .and_then(|quarantine| quarantine.why_not(&one.instance.name, &one.sha256.to_string()));
         let plugin = match why_not {
             Some(why) => Err(why),
-            None => {
-                if let Some(quarantine) = quarantine.as_deref_mut() {
-                    quarantine.record(running.clone());
-                }
-                load_one(config, one, number, Arc::clone(&host)).await?
-            }
+            None => load_one(config, one, number, Arc::clone(&host)).await?,
         };
         let instance = Arc::new(Instance {
             id: number,
@@ -68,8 +66,7 @@ pub(super) async fn load(
         let handlers = match plugin {
             Ok(plugin) => {
                 if let Some(quarantine) = quarantine.as_deref_mut() {
-                    let code = plugin.code.clone();
-                    quarantine.record(Running { code, ..running });
+                    quarantine.record_code(number, plugin.code);
                 }
                 tracing::info!(plugin = %one.manifest.id, version = %one.manifest.version, sha256 = %one.sha256, "plugin_loaded");
                 Handlers {

@@ -148,13 +148,24 @@ impl Quarantine {
         entry.why().filter(|_| entry.sha256 == sha256)
     }
 
-    /// Records an instance before its file is loaded, and again with where its code is.
-    pub(super) fn record(&mut self, running: Running) {
+    /// Records the instances before a file is loaded.
+    pub(super) fn record(&mut self, running: Vec<Running>) {
+        self.running = running;
+        self.write_running();
+    }
+
+    /// Records where the code of an instance is.
+    pub(super) fn record_code(&mut self, id: u64, code: Vec<(u64, u64)>) {
+        if let Some(known) = self.running.iter_mut().find(|known| known.id == id) {
+            known.code = code;
+        }
+        self.write_running();
+    }
+
+    fn write_running(&self) {
         if self.record.is_none() {
             return;
         }
-        self.running.retain(|known| known.id != running.id);
-        self.running.push(running);
         if let Err(error) = RUNNING.write(&self.folder, &self.running) {
             tracing::warn!(%error, "plugins_not_watched: what runs in this process can't be recorded");
         }
