@@ -32,8 +32,8 @@ const FIRST: &[&str] = &[
 
 /// How often a start that other nodes disturb is tried again.
 const TRIES: u32 = 200;
-/// Another node needs a moment from the table to its row, and longer where several disturb each other.
-const TRIES_OF_ROW: u32 = 100;
+/// Another node needs a moment from the table to its row.
+const TRIES_OF_ROW: u32 = 20;
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// What the journal is opened with.
@@ -67,8 +67,8 @@ async fn make(link: &Link, address: &str, registers: bool) -> Result<Made, Journ
         let made = try_make(link, address, registers).await;
         tries += 1;
         let trouble = match made {
-            // Another node has made the table, and its row comes next.
-            Ok(Err(_)) if tries_of_row < TRIES_OF_ROW && matches!(version(link).await, Ok(None)) => {
+            // Another node has made the table, and its row comes next. It may be there by now.
+            Ok(Err(error)) if tries_of_row < TRIES_OF_ROW && error == without_version(address) => {
                 tries_of_row += 1;
                 tokio::time::sleep(PAUSE).await;
                 continue;
@@ -137,12 +137,16 @@ pub(super) async fn check(link: &Link, address: &str) -> Result<(), JournalError
     }
 }
 
+fn without_version(address: &str) -> JournalError {
+    JournalError(format!(
+        "{address}: table switchyard.meta has no schema version: use another database, or restore this one"
+    ))
+}
+
 /// The schema's version, if this program can use it.
 fn readable(found: Option<String>, address: &str) -> Result<usize, JournalError> {
     let Some(found) = found.and_then(|text| text.parse::<usize>().ok()) else {
-        return Err(JournalError(format!(
-            "{address}: table switchyard.meta has no schema version: use another database, or restore this one"
-        )));
+        return Err(without_version(address));
     };
     if found > SCHEMA {
         return Err(JournalError(format!(
