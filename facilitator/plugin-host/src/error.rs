@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
+
 /// A plugin that was not loaded.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("plugin {}: {message}", .plugin.display())]
@@ -14,7 +16,7 @@ pub struct PluginError {
 }
 
 /// The kind of a [`PluginError`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ErrorKind {
     /// The file can't be read or copied.
     File,
@@ -32,6 +34,8 @@ pub enum ErrorKind {
     Config,
     /// The system's loader refuses it, or the file breaks a rule of the ABI.
     Load,
+    /// The system lacks a part of the sandbox for its process.
+    Sandbox,
     /// It refuses, or does not answer, while an instance is created or started.
     Start,
 }

@@ -1,122 +1,37 @@
-//! One instance of a plugin: calls into it, their completions, and its end.
-//!
-//! A completion finds its call by a number and not by a pointer: the `ctx` that the plugin receives is a key of a table in
-//! this process. A completion that comes twice, too late or without a call finds no entry and touches no memory.
+//! One instance of a plugin: calls into it, and its end.
 
-use std::ffi::c_void;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock};
 
-use dashmap::DashMap;
-use sdk_plugin::abi::buf::Received;
-use sdk_plugin::abi::raw::{self, Buf, Bytes, Call, Plugin, SubmitFn};
+use sdk_plugin::abi::raw;
 use sdk_plugin::operation::{Health, OperationKind, PluginOperation, Start};
 use sdk_plugin::ops::{self, ContextCall, FaultBody};
 use sdk_plugin::{CallContext, Fault, FaultKind};
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use super::bridge::Bridge;
 use super::calls::{Bulkhead, Effect};
 use super::crumbs::{Doing, inside};
+use super::functions::{Functions, Pointer, Submitted, refusal};
+use super::link::Link;
+use super::pending::{self, Completed, Pending, complete, completed};
 
 /// Room for the JSON of usual requests, so that it is not moved while it is written.
 const REQUEST_BYTES: usize = 4 << 10;
 
-/// The functions of a plugin that are called after `create`.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Functions {
-    pub(super) submit: SubmitFn,
-    pub(super) cancel: extern "C" fn(*mut raw::Instance, u64),
-    pub(super) destroy: extern "C" fn(*mut raw::Instance),
-}
-
-impl Functions {
-    /// `None` when one of them is null.
-    pub(super) fn of(table: &Plugin) -> Option<Self> {
-        Some(Self {
-            submit: table.submit?,
-            cancel: table.cancel?,
-            destroy: table.destroy?,
-        })
-    }
-}
-
-/// The plugin's pointer to its instance.
-#[derive(Debug, Clone, Copy)]
-struct Pointer(*mut raw::Instance);
-
-// SAFETY: the ABI lets an instance be used from any thread (R6); the host only returns the pointer.
-unsafe impl Send for Pointer {}
-// SAFETY: as above.
-unsafe impl Sync for Pointer {}
-
 /// A live instance. It is destroyed with its last handle; every call that the plugin has not completed holds one.
 #[derive(Debug)]
 pub(super) struct Instance {
-    pointer: Pointer,
-    functions: Functions,
+    code: Code,
     pub(super) bridge: &'static Bridge,
 }
 
-/// A call that a plugin has not completed.
-struct Pending {
-    instance: Arc<Instance>,
-    call_id: u64,
-    answer: oneshot::Sender<Completed>,
-}
-
-struct Completed {
-    status: i32,
-    body: Result<Vec<u8>, Fault>,
-    effect: Effect,
-}
-
-/// Every call into any plugin that is not completed, by the number that the plugin has as `ctx`.
-static PENDING: LazyLock<DashMap<u64, Pending>> = LazyLock::new(DashMap::new);
-static NEXT_KEY: AtomicU64 = AtomicU64::new(1);
-static STRAYS: AtomicU64 = AtomicU64::new(0);
-
-/// Completions since the start that belonged to no call: made twice, or after a refusal. Each is a defect of a plugin.
-#[must_use]
-pub fn stray_completions() -> u64 {
-    STRAYS.load(Ordering::Relaxed)
-}
-
-fn complete(key: u64, status: i32, body: impl FnOnce(&Instance) -> Result<Vec<u8>, Fault>) -> bool {
-    // The entry is out of the table, and the table's lock is free, before any of it is dropped.
-    let Some((_, pending)) = PENDING.remove(&key) else {
-        return false;
-    };
-    let Pending {
-        instance,
-        call_id,
-        answer,
-    } = pending;
-    let body = body(&instance);
-    let effect = instance.bridge.calls.end(call_id);
-    // The receiver is gone when the caller stopped waiting.
-    let _ = answer.send(Completed { status, body, effect });
-    true
-}
-
-extern "C" fn completed(ctx: *mut c_void, status: i32, response: Buf) {
-    let _ = catch_unwind(AssertUnwindSafe(|| {
-        // SAFETY: the buffer moves with the call (R3).
-        let response = unsafe { Received::new(response) };
-        let found = complete(ctx as usize as u64, status, |instance| {
-            match response.bytes(instance.bridge.message_bytes) {
-                Ok(bytes) => Ok(bytes.to_vec()),
-                Err(len) => Err(Fault::internal(format!(
-                    "the plugin's answer has {len} bytes, {} are allowed",
-                    instance.bridge.message_bytes
-                ))),
-            }
-        });
-        if !found {
-            STRAYS.fetch_add(1, Ordering::Relaxed);
-        }
-    }));
+/// Where the plugin's code is.
+#[derive(Debug)]
+enum Code {
+    Here(Pointer, Functions),
+    Runner(Arc<Link>),
 }
 
 impl Instance {
@@ -128,8 +43,15 @@ impl Instance {
         bridge: &'static Bridge,
     ) -> Arc<Self> {
         Arc::new(Self {
-            pointer: Pointer(pointer),
-            functions,
+            code: Code::Here(Pointer::new(pointer), functions),
+            bridge,
+        })
+    }
+
+    /// An instance in a process of its own, which ends with it.
+    pub(super) fn isolated(link: Arc<Link>, bridge: &'static Bridge) -> Arc<Self> {
+        Arc::new(Self {
+            code: Code::Runner(link),
             bridge,
         })
     }
@@ -162,30 +84,21 @@ impl Instance {
             self.bridge.limits.concurrent_calls,
         );
         self.bridge.calls.begin(call_id, scope_id, bulkhead, places)?;
-        let key = NEXT_KEY.fetch_add(1, Ordering::Relaxed);
         let (answer, answered) = oneshot::channel();
-        PENDING.insert(
-            key,
-            Pending {
-                instance: self.clone(),
-                call_id,
-                answer,
-            },
-        );
+        let key = pending::enter(Pending {
+            instance: self.clone(),
+            bridge: self.bridge,
+            call_id,
+            since: Instant::now(),
+            answer,
+        });
         let mut waiting = Waiting {
             instance: self,
             call_id,
             key,
             is_over: false,
         };
-        let instance = self.clone();
-        if !self
-            .bridge
-            .pool
-            .try_push(move || instance.submit(key, call_id, O::KIND, &request))
-        {
-            complete(key, raw::E_OVERLOADED, |_| Ok(Vec::new()));
-        }
+        self.hand_over(key, call_id, O::KIND, request);
         let limit = self.bridge.limits.call_timeout;
         let completed = match tokio::time::timeout(limit, answered).await {
             Ok(Ok(completed)) => {
@@ -210,42 +123,68 @@ impl Instance {
         answer.map_err(|fault| after_effect(fault, effect))
     }
 
+    /// Passes a call on to where the plugin's code is.
+    fn hand_over(self: &Arc<Self>, key: u64, call_id: u64, operation: OperationKind, request: Vec<u8>) {
+        match &self.code {
+            Code::Here(pointer, functions) => {
+                let (instance, pointer, functions) = (self.clone(), *pointer, *functions);
+                let is_queued = self
+                    .bridge
+                    .try_push(move || instance.submit(pointer, functions, key, call_id, operation, &request));
+                if !is_queued {
+                    complete(key, raw::E_OVERLOADED, |_| Ok(Vec::new()));
+                }
+            }
+            Code::Runner(link) => {
+                let limit = self.bridge.limits.call_timeout;
+                if let Err(fault) = link.submit(key, call_id, operation, limit, &request) {
+                    complete(key, fault.kind.status(), |_| Ok(FaultBody::encode(&fault)));
+                }
+            }
+        }
+    }
+
     /// Passes a call to the plugin. Runs on the instance's threads.
-    fn submit(&self, key: u64, call_id: u64, operation: OperationKind, request: &[u8]) {
+    fn submit(
+        &self,
+        pointer: Pointer,
+        functions: Functions,
+        key: u64,
+        call_id: u64,
+        operation: OperationKind,
+        request: &[u8],
+    ) {
         if !self.bridge.calls.is_open(call_id) {
             complete(key, raw::E_CANCELLED, |_| Ok(Vec::new()));
             return;
         }
-        let call = Call {
-            struct_size: raw::struct_size::<Call>(),
-            reserved: 0,
+        let limit = self.bridge.limits.call_timeout;
+        let call = Submitted {
+            key,
             call_id,
-            parent_id: 0,
-            timeout_ns: u64::try_from(self.bridge.limits.call_timeout.as_nanos()).unwrap_or(0),
-            op: Bytes::lend(operation.name().as_bytes()),
-            request: Bytes::lend(request),
-            trace: Bytes::EMPTY,
-            ctx: key as usize as *mut c_void,
-            complete: Some(completed),
+            operation: operation.name(),
+            timeout_ns: u64::try_from(limit.as_nanos()).unwrap_or(0),
+            request,
         };
         let status = inside(self.bridge.instance_id, Doing::Operation(operation), || {
-            (self.functions.submit)(self.pointer.0, &raw const call)
+            call.submit(pointer, functions, completed)
         });
         if status != raw::OK {
-            complete(key, status, |_| {
-                Ok(format!("the plugin refused the call with status {status}").into_bytes())
-            });
+            complete(key, status, |_| Ok(refusal(status)));
         }
     }
 }
 
 impl Drop for Instance {
     fn drop(&mut self) {
-        let Self {
-            pointer,
-            functions,
-            bridge,
-        } = *self;
+        let bridge = self.bridge;
+        let (pointer, functions) = match &self.code {
+            Code::Here(pointer, functions) => (*pointer, *functions),
+            Code::Runner(link) => {
+                link.end();
+                return;
+            }
+        };
         // A thread of its own: this code may run on one of the threads that must end first.
         let ended = std::thread::Builder::new()
             .name("plugin end".to_owned())
@@ -253,7 +192,7 @@ impl Drop for Instance {
                 let pointer = pointer;
                 bridge.finish();
                 inside(bridge.instance_id, Doing::Destroy, || {
-                    (functions.destroy)(pointer.0)
+                    (functions.destroy)(pointer.get());
                 });
             });
         if ended.is_err() {
@@ -290,16 +229,24 @@ impl Waiting<'_> {
     }
 
     fn stop(&self) -> Effect {
-        let effect = self.instance.bridge.calls.close(self.call_id);
-        let (instance, key, call_id) = (self.instance.clone(), self.key, self.call_id);
+        let bridge = self.instance.bridge;
+        let effect = bridge.calls.close(self.call_id);
+        let (key, call_id) = (self.key, self.call_id);
         // Advisory: dropped where the plugin's queue is full.
-        self.instance.bridge.pool.try_push(move || {
-            if PENDING.contains_key(&key) {
-                inside(instance.bridge.instance_id, Doing::Task, || {
-                    (instance.functions.cancel)(instance.pointer.0, call_id);
+        match &self.instance.code {
+            Code::Here(pointer, functions) => {
+                let (instance, pointer, functions) = (self.instance.clone(), *pointer, *functions);
+                bridge.try_push(move || {
+                    if pending::is_open(key) {
+                        inside(instance.bridge.instance_id, Doing::Task, || {
+                            (functions.cancel)(pointer.get(), call_id);
+                        });
+                    }
                 });
             }
-        });
+            Code::Runner(link) if pending::is_open(key) => link.cancel(call_id),
+            Code::Runner(_) => {}
+        }
         effect
     }
 }
@@ -331,12 +278,18 @@ impl HealthProbe {
         }
     }
 
-    /// `plugin.start`. A plugin that does not know the operation has nothing to start.
+    /// `plugin.start`. A plugin that does not know the operation has nothing to start. An isolated one takes other calls
+    /// afterwards.
     pub(super) async fn start(&self) -> Result<(), Fault> {
         match self.call::<Start>().await {
-            Err(fault) if fault.kind != FaultKind::Unsupported => Err(fault),
-            _ => Ok(()),
+            Err(fault) if fault.kind != FaultKind::Unsupported => return Err(fault),
+            Ok(_) | Err(_) => {}
         }
+        match &self.0.code {
+            Code::Here(..) => {}
+            Code::Runner(link) => link.started(),
+        }
+        Ok(())
     }
 
     async fn call<O>(&self) -> Result<O::Response, Fault>

@@ -8,17 +8,19 @@
 //! | module | holds |
 //! |---|---|
 //! | `loader`, `library`, `create` | from a file to a running instance |
-//! | `manifest`, `config`, `pin`, `libraries` | what is checked ahead of any code of the file |
-//! | `instance`, `remote`, `calls` | calls into the plugin |
+//! | `manifest`, `config`, `pin`, `signature`, `libraries` | what is checked ahead of any code of the file |
+//! | `instance`, `remote`, `calls`, `pending`, `functions` | calls into the plugin |
 //! | `bridge`, `table`, `host_calls` | calls of the plugin to its host |
 //! | `pool` | the threads of an instance |
+//! | `isolated`, `link`, `frame` | plugins in a process of their own, as the core sees them, and the messages to it |
+//! | `runner` | that process |
 //! | `crumbs` | whose code each thread runs, for the next start |
 //! | `absent` | the handlers of a plugin that is not loaded |
 //!
 //! What a plugin can do to the core is bounded: it runs only on its own threads, an answer has a deadline and a largest
 //! size, calls and host calls have limits, and a completion that comes twice, too late or without a call completes nothing.
-//! Not bounded is code that writes through invalid pointers or ends the process: pin the files that you trust. The next start knows
-//! which plugin ended the process ([`crumbs`]).
+//! In this process, code that writes through invalid pointers or ends the process is not bounded: the next start knows which
+//! plugin ended it ([`crumbs`]). An isolated plugin ends its own process only.
 
 #![cfg_attr(
     test,
@@ -32,28 +34,40 @@ mod config;
 mod create;
 pub mod crumbs;
 mod error;
+mod frame;
+mod functions;
 #[cfg(feature = "testkit")]
 #[doc(hidden)]
 pub mod fuzzing;
 mod host_calls;
 mod instance;
+mod isolated;
 mod libraries;
 mod library;
 mod limits;
+mod link;
 mod loader;
 mod manifest;
+mod pending;
 mod pin;
 mod pool;
 pub mod remote;
 mod request;
+pub mod runner;
+mod signal;
+mod signature;
 mod table;
 
 pub use absent::{AbsentHandlers, absent};
 pub use config::{ValidationError, matches_form, validate};
 pub use error::{ErrorKind, PluginError};
-pub use instance::{HealthProbe, stray_completions};
+pub use instance::HealthProbe;
+pub use isolated::{Isolation, RunnerSettings, Sandbox};
 pub use limits::Limits;
-pub use loader::{LoadRequest, Loaded, attach, inspect, inspect_pinned, load};
+pub use loader::{LoadRequest, Loaded, attach, inspect, inspect_trusted, load};
 pub use manifest::Inspected;
+pub use pending::stray_completions;
 pub use pin::{Pin, Sha256Digest};
 pub use request::InstanceRequest;
+pub use signal::signal_text;
+pub use signature::{KeyError, TrustedKey};

@@ -5,7 +5,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -59,6 +59,14 @@ pub(super) fn copy(
     };
     write().map_err(fail)?;
     Ok(copy)
+}
+
+/// Lets every user read a copy. Its folder is open to this process's user only, so that others need it handed to them.
+pub(super) fn readable_by_all(plugin: &Path, copy: &Path) -> Result<(), PluginError> {
+    fs::set_permissions(copy, fs::Permissions::from_mode(0o555)).map_err(|error| {
+        let message = format!("the rights of {} can't be changed: {error}", copy.display());
+        PluginError::new(plugin, ErrorKind::File, message)
+    })
 }
 
 /// Whether a file consists of these bytes, read in pieces: plugin files have tens of megabytes.

@@ -18,13 +18,15 @@ use super::create::{create, table_manifest};
 use super::crumbs::{Doing, inside};
 use super::error::{ErrorKind, PluginError};
 use super::instance::{HealthProbe, Instance};
+use super::isolated::{self, Isolation, RunnerSettings};
 use super::libraries;
-use super::library::{copy, open, read_table};
+use super::library::{copy, open, read_table, readable_by_all};
 use super::limits::Limits;
 use super::manifest::{self, Inspected};
 use super::pin::{Pin, Sha256Digest};
 use super::remote::{RemoteDriver, RemoteScheme};
 use super::request::InstanceRequest;
+use super::signature::{self, Signed, TrustedKey};
 
 /// The plugin file to load.
 #[derive(Clone)]
@@ -35,6 +37,7 @@ pub struct LoadRequest {
     pub libraries: Vec<String>,
     /// A folder of this process alone, to which files are copied before they are loaded. Created when missing.
     pub copies: PathBuf,
+    pub isolation: Isolation,
     pub instance: InstanceRequest,
 }
 
@@ -78,11 +81,36 @@ pub fn inspect(path: &Path) -> Result<Inspected, PluginError> {
     inspect_bytes(path, &bytes)
 }
 
-/// As [`inspect`], and checks the pin and the libraries that the file needs. Blocks on the disk.
-pub fn inspect_pinned(path: &Path, pin: Pin, libraries: &[String]) -> Result<Inspected, PluginError> {
-    let inspected = inspect(path)?;
-    inspected.check(path, pin, libraries)?;
-    Ok(inspected)
+/// As [`inspect`], and checks the pin or else the signature, and the libraries that the file needs. Returns the trusted key that signed
+/// it, too. Blocks on the disk.
+pub fn inspect_trusted(
+    path: &Path,
+    pin: Pin,
+    keys: &[TrustedKey],
+    libraries: &[String],
+) -> Result<(Inspected, Option<TrustedKey>), PluginError> {
+    let bytes = manifest::read_file(path)?;
+    let inspected = inspect_bytes(path, &bytes)?;
+    let fail = |(kind, message)| PluginError::new(path, kind, message);
+    let signed = signature::check(path, &bytes, keys).map_err(fail)?;
+    let pin = match (&signed, pin) {
+        // The signature is as good as a pin.
+        (Signed::By(_), Pin::Unpinned) => Pin::Sha256(inspected.sha256),
+        (Signed::By(_) | Signed::No(_), pin) => pin,
+    };
+    inspected
+        .check(path, pin, libraries)
+        .map_err(|error| match &signed {
+            Signed::No(why) if error.kind == ErrorKind::Pin && !keys.is_empty() => PluginError {
+                message: format!("{} ({why})", error.message),
+                ..error
+            },
+            Signed::No(_) | Signed::By(_) => error,
+        })?;
+    match signed {
+        Signed::By(key) => Ok((inspected, Some(key))),
+        Signed::No(_) => Ok((inspected, None)),
+    }
 }
 
 impl Inspected {
@@ -109,6 +137,7 @@ pub async fn load(request: LoadRequest) -> Result<Loaded, PluginError> {
         pin,
         libraries,
         copies,
+        isolation,
         instance,
     } = request;
     let plugin = path.clone();
@@ -119,16 +148,70 @@ pub async fn load(request: LoadRequest) -> Result<Loaded, PluginError> {
         inspected.check(&path, pin, &libraries)?;
         check_config(&path, &inspected.manifest, &instance.config)?;
         let copy = copy(&path, &copies, &bytes, inspected.sha256)?;
-        let entry = inside(instance.instance_id, Doing::Load, || open(&path, &copy))?;
-        let instance = create(&path, entry, inspected.manifest.clone(), instance, runtime)?;
+        let (manifest, sha256) = (inspected.manifest, Some(inspected.sha256));
+        let settings = match isolation {
+            Isolation::None => {
+                let entry = inside(instance.instance_id, Doing::Load, || open(&path, &copy))?;
+                let instance = create(&path, entry, manifest.clone(), instance, runtime)?;
+                let code = code_of(&copy);
+                return Ok(Opening::Done(Opened {
+                    manifest,
+                    sha256,
+                    code,
+                    instance,
+                }));
+            }
+            Isolation::Process(settings) => settings,
+        };
+        // The process opens it, perhaps as another user.
+        readable_by_all(&path, &copy)?;
+        Ok(Opening::Isolated(Isolated {
+            manifest,
+            sha256,
+            copy,
+            instance,
+            settings,
+        }))
+    };
+    let opened = match run_on_thread(&plugin, limits, open).await? {
+        Opening::Done(opened) => opened,
+        Opening::Isolated(isolated) => isolated.open(&plugin).await?,
+    };
+    finish(&plugin, opened).await
+}
+
+/// What becomes of a file that is checked and copied.
+enum Opening {
+    Done(Opened),
+    Isolated(Isolated),
+}
+
+/// A file that a process of its own opens.
+struct Isolated {
+    manifest: Manifest,
+    sha256: Option<Sha256Digest>,
+    copy: PathBuf,
+    instance: InstanceRequest,
+    settings: RunnerSettings,
+}
+
+impl Isolated {
+    async fn open(self, plugin: &Path) -> Result<Opened, PluginError> {
+        let Self {
+            manifest,
+            sha256,
+            copy,
+            instance,
+            settings,
+        } = self;
+        let instance = isolated::open(plugin.to_owned(), copy, manifest.clone(), instance, settings).await?;
         Ok(Opened {
-            manifest: inspected.manifest,
-            sha256: Some(inspected.sha256),
-            code: code_of(&copy),
+            manifest,
+            sha256,
+            code: Vec::new(),
             instance,
         })
-    };
-    finish(&plugin, limits, open).await
+    }
 }
 
 /// Creates an instance of a plugin that is linked into this program, and starts it. For tests; on a tokio runtime.
@@ -150,7 +233,8 @@ pub async unsafe fn attach(entry: EntryFn, request: InstanceRequest) -> Result<L
             instance,
         })
     };
-    finish(&plugin, limits, open).await
+    let opened = run_on_thread(&plugin, limits, open).await?;
+    finish(&plugin, opened).await
 }
 
 struct Opened {
@@ -178,18 +262,14 @@ fn code_of(copy: &Path) -> Vec<(u64, u64)> {
     ranges.collect()
 }
 
-/// Runs `open` on a thread of its own, which the plugin's code may block; then starts the instance.
-async fn finish(
-    plugin: &Path,
-    limits: Limits,
-    open: impl FnOnce(Handle) -> Result<Opened, PluginError> + Send + 'static,
-) -> Result<Loaded, PluginError> {
+/// Starts the instance.
+async fn finish(plugin: &Path, opened: Opened) -> Result<Loaded, PluginError> {
     let Opened {
         manifest,
         sha256,
         code,
         instance,
-    } = run_on_thread(plugin, limits, open).await?;
+    } = opened;
     let health = HealthProbe(instance.clone());
     health.start().await.map_err(|fault| {
         PluginError::new(
@@ -217,11 +297,12 @@ async fn finish(
     })
 }
 
-async fn run_on_thread(
+/// Runs `open` on a thread of its own, which the plugin's code may block.
+async fn run_on_thread<T: Send + 'static>(
     plugin: &Path,
     limits: Limits,
-    open: impl FnOnce(Handle) -> Result<Opened, PluginError> + Send + 'static,
-) -> Result<Opened, PluginError> {
+    open: impl FnOnce(Handle) -> Result<T, PluginError> + Send + 'static,
+) -> Result<T, PluginError> {
     let runtime = Handle::current();
     let (send, opened) = oneshot::channel();
     let thread = std::thread::Builder::new().name("plugin load".to_owned());

@@ -71,7 +71,8 @@ impl Pin {
                  write sha256 = \"{actual}\" in its entry"
             ),
             Self::Unpinned => format!(
-                "the file is not pinned: if you trust it, add sha256 = \"{actual}\" to its entry in the configuration"
+                "the file is not pinned, and no trusted key signed it: if you trust it, add sha256 = \"{actual}\" to its entry in \
+                 the configuration"
             ),
         };
         Err((ErrorKind::Pin, message))

@@ -104,9 +104,21 @@ fn section(name: &str, plugin: &Path, config: &str) -> Result<String, Error> {
     let file = plugin.file_name().unwrap_or_default().to_string_lossy();
     let digest = binaries::sha256(plugin)?;
     Ok(format!(
-        "[plugin.{name}]\nfile = {file:?}\nsha256 = \"{digest}\"\n\n[plugin.{name}.config]\n{config}\n"
+        "[plugin.{name}]\nfile = {file:?}\nsha256 = \"{digest}\"\n{}\n[plugin.{name}.config]\n{config}\n",
+        isolation()
     ))
 }
+
+/// Where the shipped plugins run: in processes of their own, where [`ISOLATED`] is set.
+fn isolation() -> &'static str {
+    match std::env::var_os(ISOLATED) {
+        Some(_) => "isolation = \"process\"\n",
+        None => "isolation = \"none\"\n",
+    }
+}
+
+/// The variable with which the shipped plugins are isolated in every test.
+pub const ISOLATED: &str = "SWITCHYARD_E2E_ISOLATED";
 
 /// Where a process writes to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -182,6 +194,7 @@ impl Settings {
         if !self.plugin.lines().any(|line| line.starts_with("sha256")) {
             toml += &format!("sha256 = \"{}\"\n", binaries::sha256(&plugin)?);
         }
+        toml += isolation();
         toml += &self.plugin;
         if let Some(config) = &self.auth_capture {
             let plugin = binaries::auth_capture_plugin()?;
@@ -581,16 +594,6 @@ impl Facilitator {
         assert!(self.child().is_none(), "stop it first");
         let started = self.spawn().and_then(|()| self.wait_listening());
         started.unwrap_or_else(|error| panic!("{error}"));
-    }
-
-    /// The same where the process may end by itself instead.
-    ///
-    /// # Panics
-    /// When it does neither.
-    pub fn restart_or_end(&mut self) {
-        assert!(self.child().is_none(), "stop it first");
-        let started = self.spawn().and_then(|()| self.wait_listening());
-        assert!(started.is_ok() || self.is_gone(), "{started:?}");
     }
 
     #[must_use]

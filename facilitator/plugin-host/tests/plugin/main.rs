@@ -6,6 +6,7 @@ mod contract;
 mod example;
 mod fault;
 mod file;
+mod isolated;
 mod panic;
 mod sample;
 mod support;

@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use plugin_host::{InstanceRequest, Limits, LoadRequest, Loaded, Pin, PluginError, load};
+use plugin_host::{
+    InstanceRequest, Isolation, Limits, LoadRequest, Loaded, Pin, PluginError, RunnerSettings, Sandbox, load,
+};
 use sdk_plugin::host::{
     JobRequest, Level, MetricKind, RpcRequest, RpcResponse, RpcResult, SignRequest, Signature, StoreRequest,
     StoreResponse,
@@ -140,6 +142,54 @@ pub(crate) fn instance(config: Value, host: Arc<dyn HostServices>, limits: Limit
     }
 }
 
+tokio::task_local! {
+    static IS_ISOLATED: bool;
+}
+
+/// Runs a test whose plugins run in processes of their own.
+pub(crate) async fn isolated(test: impl Future<Output = ()>) {
+    IS_ISOLATED.scope(true, test).await;
+}
+
+/// Runs each test twice: with its plugins in this process, and in processes of their own.
+macro_rules! here_and_isolated {
+    ($($(#[$doc:meta])* async fn $name:ident() $body:block)*) => {$(
+        $(#[$doc])*
+        mod $name {
+            use super::*;
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn here() {
+                test().await;
+            }
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn isolated() {
+                crate::support::isolated(test()).await;
+            }
+
+            async fn test() $body
+        }
+    )*};
+}
+pub(crate) use here_and_isolated;
+
+/// Where the plugins of this test run.
+pub(crate) fn isolation() -> Isolation {
+    if !IS_ISOLATED.try_with(|is_isolated| *is_isolated).unwrap_or(false) {
+        return Isolation::None;
+    }
+    Isolation::Process(runner())
+}
+
+pub(crate) fn runner() -> RunnerSettings {
+    RunnerSettings {
+        program: PathBuf::from(env!("CARGO_BIN_EXE_plugin-runner")),
+        sandbox: Sandbox::Full,
+        memory_bytes: 256 << 20,
+    }
+}
+
 /// A file in development mode.
 pub(crate) fn request(
     path: PathBuf,
@@ -152,6 +202,7 @@ pub(crate) fn request(
         pin: Pin::DevMode,
         libraries: Vec::new(),
         copies: folder("copies"),
+        isolation: isolation(),
         instance: instance(config, host, limits),
     }
 }

@@ -284,6 +284,7 @@ mod tests {
                 manifest: serde_json::from_value(manifest).unwrap(),
                 sha256: Sha256Digest::of(b""),
                 pin: Pin::DevMode,
+                signed_by: None,
                 networks: config.networks.keys().cloned().collect(),
             }],
         }

@@ -279,6 +279,7 @@ scopes = ["verify", "supported"]
                 manifest: serde_json::from_value(manifest).unwrap(),
                 sha256: plugin_host::Sha256Digest::of(b""),
                 pin: plugin_host::Pin::DevMode,
+                signed_by: None,
                 networks: vec!["test:7".to_owned()],
             }],
         };

@@ -1,5 +1,5 @@
-//! From the configuration's plugin sections to the registry of what is served. A plugin that is in quarantine, does not load or does
-//! not start has handlers all the same, each of which says why it does not run.
+//! From the configuration's plugin sections to the registry of what is served. A plugin that is in quarantine runs in a process of
+//! its own. One that does not load or does not start has handlers all the same, each of which says why it does not run.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use engine::registry::{Checked, Granted, Instance, Kind, Network, NetworkSetting
 use host::custody::Custody;
 use host::rpc::MethodList;
 use host::services::{FamilyMethods, HostResources, InstanceGrants, InstanceHost};
-use plugin_host::{self as plugin, InstanceRequest, LoadRequest, Loaded};
+use plugin_host::{self as plugin, InstanceRequest, Isolation, LoadRequest, Loaded, RunnerSettings, Sandbox};
 use sdk_plugin::{ChainDriver, SchemeHandler};
 
 use super::quarantine::{Quarantine, Running};
@@ -49,13 +49,15 @@ pub(super) async fn load(
             methods: methods.clone(),
         };
         let host = Arc::new(InstanceHost::new(grants, resources.clone()));
-        let why_not = quarantine
+        let blame = quarantine
             .as_deref()
-            .and_then(|quarantine| quarantine.why_not(&one.instance.name, &one.sha256.to_string()));
-        let plugin = match why_not {
-            Some(why) => Err(why),
-            None => load_one(config, one, number, Arc::clone(&host)).await?,
-        };
+            .and_then(|quarantine| quarantine.why(&one.instance.name, &one.sha256.to_string()));
+        let isolation = isolation(one, blame.as_deref());
+        let plugin = load_one(config, one, number, Arc::clone(&host), isolation).await?;
+        let plugin = plugin.map_err(|why| match &blame {
+            Some(blame) => format!("{blame}; in a process of its own it does not run either: {why}"),
+            None => why,
+        });
         let instance = Arc::new(Instance {
             id: number,
             name: one.instance.name.clone(),
@@ -91,18 +93,37 @@ pub(super) async fn load(
     register(config, survey, custody, &loaded).map_err(StartError::Other)
 }
 
+/// Where an instance's code runs. Not in this process, where it has ended the last one.
+fn isolation(one: &SurveyedPlugin, blame: Option<&str>) -> Isolation {
+    let runner = one.instance.runner.clone();
+    match blame {
+        Some(blame) if !one.is_isolated() => {
+            tracing::warn!(plugin = %one.manifest.id, "plugin_isolated: {blame}");
+            // Without a part of the sandbox it still ends only its own process.
+            Isolation::Process(RunnerSettings {
+                sandbox: Sandbox::Partial,
+                ..runner
+            })
+        }
+        Some(_) | None if one.is_isolated() => Isolation::Process(runner),
+        Some(_) | None => Isolation::None,
+    }
+}
+
 /// Loads an instance's file. The inner error says why its kinds are not served; with `strict` nothing is.
 async fn load_one(
     config: &Config,
     one: &SurveyedPlugin,
     number: u64,
     host: Arc<InstanceHost>,
+    isolation: Isolation,
 ) -> Result<Result<Loaded, String>, StartError> {
     let request = LoadRequest {
         path: one.instance.file.clone(),
         pin: one.pin,
         libraries: one.instance.libraries.clone(),
         copies: plugin_folder(config),
+        isolation,
         instance: InstanceRequest {
             instance_id: number,
             config: one.instance.config.clone(),

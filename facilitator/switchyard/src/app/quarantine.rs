@@ -1,8 +1,8 @@
-//! Plugins whose code ended the process: who is to blame, and who is not loaded again for it.
+//! Plugins whose code ended the process: who is to blame, and who runs in a process of its own for it.
 //!
-//! One end while the process starts is enough, because the next start would end in the same way. While it serves, the second end
-//! within an hour is: a process that comes back at once loses no payment, and one request must not switch a scheme off. An entry
-//! is about one file: another one is loaded.
+//! One end is enough where the record shows whose code the process died in. Where it was killed from outside, perhaps for its
+//! memory, every plugin that was at work is a suspect, and the second time within an hour is enough. An entry is about one file:
+//! another one runs in this process again.
 
 use std::fs;
 use std::io;
@@ -14,7 +14,7 @@ use base::list_file::{ListFile, Unreadable};
 use plugin_host::crumbs::{self, Cause, LastRun};
 use serde::{Deserialize, Serialize};
 
-/// The second end within this time is one too many.
+/// The second suspicion within this time is one too many.
 const WINDOW: Duration = Duration::from_secs(60 * 60);
 /// Most ends that are kept for a plugin: the newest.
 const MOST_ENDS: usize = 16;
@@ -60,21 +60,26 @@ pub struct End {
     pub what: String,
     /// The process served already.
     pub served: bool,
+    /// The process was killed, and this plugin was at work.
+    #[serde(default)]
+    pub suspected: bool,
 }
 
 impl Entry {
-    /// Why the plugin is not loaded; `None`: it is.
+    /// Why the plugin does not run in this process; `None`: it does.
     #[must_use]
     pub fn why(&self) -> Option<String> {
-        let last = self.ends.last()?;
         let window_ms = u64::try_from(WINDOW.as_millis()).unwrap_or(u64::MAX);
-        let before = self.ends.iter().rev().nth(1);
-        let is_again = before.is_some_and(|before| last.at_ms.saturating_sub(before.at_ms) <= window_ms);
-        (!last.served || is_again).then(|| {
+        let blamed = self.ends.iter().rev().find(|end| !end.suspected);
+        let mut pairs = self.ends.iter().zip(self.ends.iter().skip(1));
+        let suspected_twice = pairs
+            .find(|(before, after)| after.at_ms.saturating_sub(before.at_ms) <= window_ms)
+            .map(|(_, after)| after);
+        blamed.or(suspected_twice).map(|end| {
             format!(
-                "plugin {} is in quarantine: {}; install a corrected file, or if you trust this one, run `switchyard plugin \
-                 release {}` and start again",
-                self.plugin, last.what, self.plugin
+                "plugin {} is in quarantine, in a process of its own: {}; install a corrected file, or if you trust this one, run \
+                 `switchyard plugin release {}` and start again",
+                self.plugin, end.what, self.plugin
             )
         })
     }
@@ -125,25 +130,32 @@ impl Quarantine {
                     sha256 = plugin.sha256,
                     "plugin_blamed: {what}"
                 );
-                add(&mut self.entries, plugin, &last, what, now_ms);
-                QUARANTINE.write(&self.folder, &self.entries)
+                let end = End {
+                    at_ms: now_ms,
+                    what,
+                    served: last.served,
+                    suspected: false,
+                };
+                add(&mut self.entries, plugin, end);
             }
             None => {
-                for busy in &last.busy {
-                    let plugin = running.iter().find(|one| one.id == busy.instance);
-                    tracing::info!(
-                        plugin = plugin.map(|plugin| plugin.name.as_str()),
-                        "the last process was killed, or its machine stopped, while this plugin was {}",
-                        busy.doing.map(crumbs::Doing::text).unwrap_or_default()
-                    );
+                for (plugin, what) in suspects(&last, &running) {
+                    tracing::warn!(plugin = plugin.name, "plugin_suspected: {what}");
+                    let end = End {
+                        at_ms: now_ms,
+                        what,
+                        served: last.served,
+                        suspected: true,
+                    };
+                    add(&mut self.entries, plugin, end);
                 }
-                Ok(())
             }
         }
+        QUARANTINE.write(&self.folder, &self.entries)
     }
 
-    /// Why an instance's file is not loaded.
-    pub(super) fn why_not(&self, name: &str, sha256: &str) -> Option<String> {
+    /// Why an instance's file does not run in this process.
+    pub(super) fn why(&self, name: &str, sha256: &str) -> Option<String> {
         let entry = self.entries.iter().find(|entry| entry.plugin == name)?;
         entry.why().filter(|_| entry.sha256 == sha256)
     }
@@ -211,7 +223,10 @@ pub fn release(folder: &Path, name: &str) -> io::Result<bool> {
 fn blamed<'a>(last: &LastRun, running: &'a [Running]) -> Option<(&'a Running, String)> {
     let fatal = last.fatal?;
     let how = match fatal.cause {
-        Cause::Signal(signal) => format!("it ended the last process by the signal {}", signal_text(signal)),
+        Cause::Signal(signal) => format!(
+            "it ended the last process by the signal {}",
+            plugin_host::signal_text(signal)
+        ),
         Cause::Exit => "it called exit, which ended the last process".to_owned(),
     };
     if let Some(busy) = last.of_the_dead() {
@@ -227,27 +242,21 @@ fn blamed<'a>(last: &LastRun, running: &'a [Running]) -> Option<(&'a Running, St
     Some((plugin, format!("{how} on a thread of its own")))
 }
 
-fn signal_text(signal: i32) -> String {
-    let name = match signal {
-        4 => "illegal instruction",
-        5 => "trap",
-        6 => "abort",
-        7 => "bus error",
-        8 => "arithmetic error",
-        11 => "segmentation fault",
-        _ => return signal.to_string(),
-    };
-    format!("{signal} ({name})")
+/// The plugins that were at work when a process was killed, each once, and at what.
+fn suspects<'a>(last: &LastRun, running: &'a [Running]) -> Vec<(&'a Running, String)> {
+    let at_work = running.iter().filter_map(|plugin| {
+        let busy = last.busy.iter().find(|busy| busy.instance == plugin.id)?;
+        let doing = busy.doing.map(crumbs::Doing::text).unwrap_or_default();
+        let what =
+            format!("the last process was killed, or its machine stopped, while this plugin was {doing}");
+        Some((plugin, what))
+    });
+    at_work.collect()
 }
 
-fn add(entries: &mut Vec<Entry>, plugin: &Running, last: &LastRun, what: String, now_ms: u64) {
+fn add(entries: &mut Vec<Entry>, plugin: &Running, end: End) {
     // Another file of this name is another plugin.
     entries.retain(|entry| entry.plugin != plugin.name || entry.sha256 == plugin.sha256);
-    let end = End {
-        at_ms: now_ms,
-        what,
-        served: last.served,
-    };
     match entries.iter_mut().find(|entry| entry.plugin == plugin.name) {
         Some(entry) => {
             entry.ends.push(end);
@@ -324,25 +333,30 @@ mod tests {
         assert_eq!(name(None), None, "killed from outside");
     }
 
+    fn end(suspected: bool, minutes: u64) -> End {
+        End {
+            at_ms: minutes * 60_000,
+            what: "it fell".into(),
+            served: true,
+            suspected,
+        }
+    }
+
     #[test]
-    fn one_end_at_the_start_or_two_in_an_hour_are_too_many() {
+    fn one_blame_or_two_suspicions_in_an_hour_are_too_many() {
         let plugin = &running()[1];
         let mut entries = Vec::new();
-        let end = |entries: &mut Vec<Entry>, served: bool, minutes: u64| {
-            add(
-                entries,
-                plugin,
-                &last(served, None),
-                "it fell".into(),
-                minutes * 60_000,
-            );
+        let mut suspected = |minutes: u64| {
+            add(&mut entries, plugin, end(true, minutes));
             entries[0].why().is_some()
         };
-        assert!(!end(&mut entries, true, 0));
-        assert!(!end(&mut entries, true, 61));
-        assert!(end(&mut entries, true, 120));
+        assert!(!suspected(0));
+        assert!(!suspected(61));
+        assert!(suspected(120));
+        assert!(suspected(999), "until it is released");
         let mut entries = Vec::new();
-        assert!(end(&mut entries, false, 0));
+        add(&mut entries, plugin, end(false, 0));
+        add(&mut entries, plugin, end(true, 999));
         let why = entries[0].why().expect("in quarantine");
         assert!(
             why.contains("`switchyard plugin release bad`") && why.contains("it fell"),
@@ -351,11 +365,25 @@ mod tests {
     }
 
     #[test]
+    fn plugins_at_work_in_a_killed_process_are_suspects() {
+        let running = running();
+        let killed = last(true, None);
+        let found = suspects(&killed, &running);
+        assert_eq!(found.len(), 1);
+        let (plugin, what) = &found[0];
+        assert_eq!(plugin.name, "bad");
+        assert!(
+            what.ends_with("while this plugin was serving x402.judge"),
+            "{what}"
+        );
+    }
+
+    #[test]
     fn another_file_is_loaded_and_a_release_lifts_it() {
         let folder = tempfile::tempdir().expect("a folder");
         let plugin = &running()[1];
         let mut entries = Vec::new();
-        add(&mut entries, plugin, &last(false, None), "it fell".into(), 1);
+        add(&mut entries, plugin, end(false, 1));
         QUARANTINE.write(folder.path(), &entries).expect("written");
         let quarantine = Quarantine {
             folder: folder.path().to_owned(),
@@ -363,9 +391,9 @@ mod tests {
             running: Vec::new(),
             record: None,
         };
-        assert!(quarantine.why_not("bad", &plugin.sha256).is_some());
-        assert_eq!(quarantine.why_not("bad", "another digest"), None);
-        assert_eq!(quarantine.why_not("evm", &plugin.sha256), None);
+        assert!(quarantine.why("bad", &plugin.sha256).is_some());
+        assert_eq!(quarantine.why("bad", "another digest"), None);
+        assert_eq!(quarantine.why("evm", &plugin.sha256), None);
         assert!(!release(folder.path(), "evm").expect("read"));
         assert!(release(folder.path(), "bad").expect("written"));
         assert_eq!(read(folder.path()).expect("read"), []);

@@ -8,7 +8,7 @@ use sdk_plugin::manifest::{DriverRole, KnownAsset, Manifest, SchemeRole};
 use super::{network_checks, plugin_references};
 use crate::config::{Assets, Config, ConfigError, ConfigErrors, Network, PluginInstance};
 use engine::registry::spelled;
-use plugin_host::{self as plugin, Pin, Sha256Digest};
+use plugin_host::{self as plugin, Pin, Sha256Digest, TrustedKey};
 
 /// One `[plugin.NAME]` with its file's manifest.
 #[derive(Debug, Clone)]
@@ -17,12 +17,21 @@ pub struct SurveyedPlugin {
     pub instance: PluginInstance,
     pub manifest: Manifest,
     pub sha256: Sha256Digest,
+    /// With which it is loaded.
     pub pin: Pin,
+    /// The trusted key that signed the file.
+    pub signed_by: Option<TrustedKey>,
     /// Configured networks that it serves, with a driver or a scheme.
     pub networks: Vec<String>,
 }
 
 impl SurveyedPlugin {
+    /// Whether it runs in a process of its own: as configured, and else where no trusted key signed its file.
+    #[must_use]
+    pub fn is_isolated(&self) -> bool {
+        self.instance.is_isolated.unwrap_or(self.signed_by.is_none())
+    }
+
     /// Its driver for networks of this family.
     #[must_use]
     pub fn driver(&self, family: &str) -> Option<&DriverRole> {
@@ -221,7 +230,9 @@ fn survey_one(config: &Config, instance: &PluginInstance) -> Result<SurveyedPlug
         None if config.plugins.dev => Pin::DevMode,
         None => Pin::Unpinned,
     };
-    let inspected = plugin::inspect_pinned(&instance.file, pin, &instance.libraries).map_err(|error| {
+    let keys = &config.plugins.trusted_keys;
+    let inspected = plugin::inspect_trusted(&instance.file, pin, keys, &instance.libraries);
+    let (inspected, signed_by) = inspected.map_err(|error| {
         let key = match error.kind {
             plugin::ErrorKind::Pin => ".sha256",
             plugin::ErrorKind::Libraries => ".libraries",
@@ -262,7 +273,12 @@ fn survey_one(config: &Config, instance: &PluginInstance) -> Result<SurveyedPlug
         instance: instance.clone(),
         manifest,
         sha256: inspected.sha256,
-        pin,
+        // What was signed is what is loaded.
+        pin: match signed_by {
+            Some(_) => Pin::Sha256(inspected.sha256),
+            None => pin,
+        },
+        signed_by,
         networks,
     })
 }

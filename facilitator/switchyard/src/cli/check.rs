@@ -11,6 +11,7 @@ use crate::app::{
 use crate::config::{Config, ConfigErrors, Network};
 use base::clock::{Clock as _, SystemClock};
 use engine::registry::spelled;
+use plugin_host::Sandbox;
 
 pub(super) fn check(command: &CheckCommand, out: &mut dyn Write) -> Result<(), CliError> {
     let config = Config::load(&command.file.config).map_err(CliError::new)?;
@@ -160,10 +161,15 @@ fn print(config: &Config, survey: &Survey, out: &mut dyn Write) -> Result<(), Cl
         }
     }
     for one in &survey.instances {
-        let pinned = if one.instance.sha256.is_some() {
-            "pinned"
-        } else {
-            "NOT PINNED: [plugins] dev = true"
+        let pinned = match (&one.signed_by, one.instance.sha256) {
+            (Some(key), _) => format!("signed by {key:?}"),
+            (None, Some(_)) => "pinned".to_owned(),
+            (None, None) => "NOT PINNED: [plugins] dev = true".to_owned(),
+        };
+        let process = match (one.is_isolated(), one.instance.runner.sandbox) {
+            (false, _) => "in this process",
+            (true, Sandbox::Full) => "in a process of its own",
+            (true, Sandbox::Partial) => "in a process of its own, with a partial sandbox",
         };
         let (name, manifest) = (&one.instance.name, &one.manifest);
         writeln!(
@@ -172,6 +178,7 @@ fn print(config: &Config, survey: &Survey, out: &mut dyn Write) -> Result<(), Cl
             manifest.id, manifest.version
         )?;
         writeln!(out, "  {}  sha256 {}", one.instance.file.display(), one.sha256)?;
+        writeln!(out, "  runs {process}")?;
     }
     for network in config.networks.values() {
         print_network(network, survey, out)?;

@@ -54,6 +54,12 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// The process of an isolated plugin.
+    #[command(name = plugin_host::runner::SUBCOMMAND, hide = true)]
+    PluginRunner {
+        /// For lists of processes.
+        name: Option<String>,
+    },
     /// Serve payments until SIGTERM, SIGINT or SIGHUP.
     #[command(after_help = "\
 Example:
@@ -362,6 +368,7 @@ pub fn run() -> ExitCode {
 fn execute(command: Command, out: &mut dyn Write) -> Result<ExitCode, CliError> {
     let done = match command {
         Command::Reconcile(command) => return reconcile::reconcile(&command, out),
+        Command::PluginRunner { name: _ } => plugin_host::runner::run().map_err(CliError),
         Command::Serve(file) => serve::serve(&file.config),
         Command::Check(check) => check::check(&check, out),
         Command::Pause(pause) => pause::pause(&pause, out),

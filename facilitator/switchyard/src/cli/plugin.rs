@@ -22,11 +22,11 @@ Example:
 Example:
   switchyard plugin quarantine --config switchyard.toml
 
-A plugin's code runs in the process, and can end it. The next start finds out which one did. A plugin that did so while the
-process started, or for the second time within an hour, is in quarantine: it is not loaded, what it serves is not ready, and its
-recorded payments wait. Everything else is served. Another file of the plugin is loaded again.")]
+A plugin's code can end the process, unless its entry says isolation = \"process\". The next start finds out which one did, and runs
+it in a process of its own from then on: it is in quarantine. So is one that was at work twice within an hour when the process
+was killed. Another file of the plugin runs in the facilitator's process again.")]
     Quarantine(ConfigFile),
-    /// Load a plugin again that is in quarantine, from the next start on.
+    /// Take a plugin out of quarantine, from the next start on.
     #[command(after_help = "\
 Example:
   switchyard plugin release mytoken --config switchyard.toml")]

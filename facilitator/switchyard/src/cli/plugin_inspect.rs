@@ -98,6 +98,11 @@ fn print(
         let names: Vec<String> = libraries.iter().map(|name| plain(name)).collect();
         writeln!(out, "libraries = {names:?}")?;
     }
+    writeln!(
+        out,
+        "# It runs in a process of its own. If you trust its source, it may run in the facilitator's, which costs less:\n\
+         # isolation = \"none\""
+    )?;
     Ok(())
 }
 

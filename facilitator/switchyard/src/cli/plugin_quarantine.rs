@@ -17,7 +17,7 @@ pub(super) fn show(file: &Path, out: &mut dyn Write) -> Result<(), CliError> {
     for entry in entries {
         let state = match entry.why() {
             Some(_) => "in quarantine",
-            None => "loaded",
+            None => "suspected",
         };
         writeln!(out, "{} ({state}), file {}", entry.plugin, entry.sha256)?;
         for end in &entry.ends {
@@ -35,7 +35,7 @@ pub(super) fn show(file: &Path, out: &mut dyn Write) -> Result<(), CliError> {
 pub(super) fn release(file: &Path, name: &str, out: &mut dyn Write) -> Result<(), CliError> {
     let config = Config::load(file).map_err(CliError::new)?;
     if quarantine::release(&plugin_folder(&config), name).map_err(CliError::new)? {
-        writeln!(out, "{name} is loaded again at the next start")?;
+        writeln!(out, "{name} is out of quarantine at the next start")?;
         return Ok(());
     }
     Err(CliError(format!(

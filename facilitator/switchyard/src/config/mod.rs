@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use http_api::{NetworkNames, Rate, Server, Settings};
+use plugin_host::{RunnerSettings, TrustedKey};
 use sdk_plugin::Amount;
 use sdk_plugin::host::Suite;
 use serde_json::Value;
@@ -61,6 +62,8 @@ pub struct Config {
 pub struct Plugins {
     pub directory: PathBuf,
     pub dev: bool,
+    /// Whose signature a file may have instead of a pin.
+    pub trusted_keys: Vec<TrustedKey>,
     /// A plugin that does not load or start refuses the whole start.
     pub strict: bool,
 }
@@ -134,6 +137,10 @@ pub struct PluginInstance {
     pub networks: Option<Vec<String>>,
     /// An object, not checked against the manifest's schema yet.
     pub config: Value,
+    /// It runs in a process of its own; `None`: where no trusted key signed its file.
+    pub is_isolated: Option<bool>,
+    /// That process, also where a plugin is isolated because it ended this one.
+    pub runner: RunnerSettings,
 }
 
 /// `[[tenants]]`.

@@ -168,6 +168,9 @@ v1_name = "base-mainnet"
 options = { legacy_fees = true, tip = 0.5, list = [1, "${SECRET}"] }"#,
     ) + r#"networks = ["eip155:8453"]
 libraries = ["libfoo.so.1"]
+isolation = "process"
+sandbox = "partial"
+max_memory_mib = 100
 config = { gas = 1 }
 [keys.old]
 file = "old.key"
@@ -202,6 +205,7 @@ keep_settlement_days = 30
 directory = "p"
 dev = true
 strict = true
+trusted_keys = ["RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3"]
 [limits]
 address_requests_per_minute = 0
 address_burst = 1

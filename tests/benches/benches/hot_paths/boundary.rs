@@ -1,10 +1,15 @@
-//! A call across the plugin boundary. The plugin is linked into this program and attached: a loaded file differs from it
-//! in where its code comes from, and not in how it is called.
+//! A call across the plugin boundary, by where the plugin's code is: linked into this program and attached, loaded from its file,
+//! and in a process of its own. `identify` calls no host service, `verify` calls one.
+//!
+//! The file and the program of that process are those of the release build, which must be there.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use benches::{Comparisons, repeat};
-use plugin_host::{InstanceRequest, Limits, attach};
+use plugin_host::{
+    InstanceRequest, Isolation, Limits, LoadRequest, Loaded, Pin, RunnerSettings, Sandbox, attach, load,
+};
 use schemes_evm::driver::{EvmDriver, FAMILY};
 use schemes_evm::exact::{ExactEvm, SCHEME};
 use schemes_evm::upto::{self, UptoEvm};
@@ -36,23 +41,65 @@ extern "C" fn evm(major: u16, _minor: u16) -> *const Plugin {
     entry(&EVM, major)
 }
 
-pub(crate) fn compare(comparisons: &mut Comparisons) {
-    let runtime = Builder::new_current_thread().enable_time().build();
-    let runtime = runtime.expect("a runtime");
-    let node = Node::new();
-    let instance = InstanceRequest {
-        instance_id: 1,
+fn instance(instance_id: u64, node: &Arc<Node>) -> InstanceRequest {
+    InstanceRequest {
+        instance_id,
         config: json!({}),
         host: node.clone(),
         limits: Limits::default(),
+    }
+}
+
+/// Where the release build puts its files, as this program lies in `deps` there.
+fn release() -> Option<PathBuf> {
+    let own = std::env::current_exe().ok()?;
+    let release = own.parent()?.parent()?.to_owned();
+    let is_built = |name: &str| release.join(name).is_file();
+    (is_built("switchyard") && is_built("libswitchyard_evm.so")).then_some(release)
+}
+
+async fn loaded(release: &Path, copies: &Path, node: &Arc<Node>, isolation: Isolation, id: u64) -> Loaded {
+    let request = LoadRequest {
+        path: release.join("libswitchyard_evm.so"),
+        pin: Pin::DevMode,
+        libraries: Vec::new(),
+        copies: copies.to_owned(),
+        isolation,
+        instance: instance(id, node),
     };
+    load(request).await.expect("the shipped plugin loads")
+}
+
+pub(crate) fn compare(comparisons: &mut Comparisons) {
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let node = Node::new();
     // SAFETY: the table is the SDK's, which keeps the ABI's rules.
-    let loaded = runtime.block_on(unsafe { attach(evm, instance) });
-    let loaded = loaded.expect("attached");
-    let remote: Arc<dyn SchemeHandler> = loaded.schemes.get(SCHEME).expect("its scheme").clone();
+    let attached = runtime.block_on(unsafe { attach(evm, instance(1, &node)) });
+    let mut plugins = vec![("through the C ABI", attached.expect("attached"))];
+    let copies = tempfile::tempdir().expect("a folder");
+    match release() {
+        Some(release) => {
+            let runner = RunnerSettings {
+                program: release.join("switchyard"),
+                sandbox: Sandbox::Partial,
+                memory_bytes: 512 << 20,
+            };
+            for (id, name, isolation) in [
+                (2, "in a loaded file", Isolation::None),
+                (3, "in a process of its own", Isolation::Process(runner)),
+            ] {
+                let plugin = loaded(&release, copies.path(), &node, isolation, id);
+                plugins.push((name, runtime.block_on(plugin)));
+            }
+        }
+        None => println!("not measured: loaded and isolated plugins, which need the release build"),
+    }
     let linked: Arc<dyn SchemeHandler> = Arc::new(ExactEvm::default());
     let payment = vectors::evm_payment();
-
     let identify = |scheme: &Arc<dyn SchemeHandler>| {
         runtime
             .block_on(scheme.identify(&node.cx(), &payment))
@@ -63,18 +110,21 @@ pub(crate) fn compare(comparisons: &mut Comparisons) {
             .block_on(scheme.verify(&node.cx(), &payment))
             .expect("it answers")
     };
-    assert_eq!(identify(&remote), identify(&linked));
-    assert_eq!(verify(&remote), verify(&linked));
-    comparisons.compare(
-        ("plugin", "identify through the C ABI"),
-        repeat(|| identify(&remote)),
-        "the same handler, linked in",
-        repeat(|| identify(&linked)),
-    );
-    comparisons.compare(
-        ("plugin", "verify through the C ABI"),
-        repeat(|| verify(&remote)),
-        "the same handler, linked in",
-        repeat(|| verify(&linked)),
-    );
+    for (code, loaded) in &plugins {
+        let remote = loaded.schemes.get(SCHEME).expect("its scheme");
+        assert_eq!(identify(remote), identify(&linked));
+        assert_eq!(verify(remote), verify(&linked));
+        comparisons.compare(
+            ("plugin", &format!("identify {code}")),
+            repeat(|| identify(remote)),
+            "the same handler, linked in",
+            repeat(|| identify(&linked)),
+        );
+        comparisons.compare(
+            ("plugin", &format!("verify {code}")),
+            repeat(|| verify(remote)),
+            "the same handler, linked in",
+            repeat(|| verify(&linked)),
+        );
+    }
 }

@@ -43,7 +43,12 @@ impl Usage {
 }
 
 impl Facilitator {
-    pub(crate) fn start(binary: &Path, plugin: &Path, node: SocketAddr) -> Result<Self, Failure> {
+    pub(crate) fn start(
+        binary: &Path,
+        plugin: &Path,
+        isolation: &str,
+        node: SocketAddr,
+    ) -> Result<Self, Failure> {
         let folder = tempfile::tempdir()?;
         let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
         let (binary, plugin) = (binary.canonicalize()?, plugin.canonicalize()?);
@@ -57,7 +62,7 @@ impl Facilitator {
         let text = format!(
             "[server]\nlisten = \"{address}\"\n\n[data]\ndirectory = \"data\"\n\n[plugins]\ndirectory = {plugins:?}\n\
              dev = true\n\n[keys.signer]\nenv = \"VERIFY_COST_KEY\"\n\n[networks.{NETWORK:?}]\nrpc = [\"http://{node}\"]\n\
-             signers = [\"signer\"]\nmax_cost = \"10000000000000000\"\n\n[plugin.evm]\nfile = {file:?}\n\n[limits]\n\
+             signers = [\"signer\"]\nmax_cost = \"10000000000000000\"\n\n[plugin.evm]\nfile = {file:?}\nisolation = {isolation:?}\n\n[limits]\n\
              address_requests_per_minute = 0\n"
         );
         std::fs::write(&config, text)?;
@@ -100,42 +105,57 @@ impl Facilitator {
         Ok(reply.starts_with("HTTP/1.1 200"))
     }
 
+    /// Of the process, and of those that it has started.
     pub(crate) fn usage(&self) -> Result<Usage, Failure> {
-        let folder = format!("/proc/{}", self.process.id());
-        let stat = std::fs::read_to_string(format!("{folder}/stat"))?;
-        // The name may hold spaces: the fields after it are counted from its closing bracket.
-        let fields: Vec<&str> = stat.rsplit(") ").next().unwrap_or_default().split(' ').collect();
-        let ticks = |at: usize| {
-            fields
-                .get(at)
-                .and_then(|field| field.parse::<u64>().ok())
-                .unwrap_or(0)
-        };
-        let cpu = Duration::from_millis((ticks(11) + ticks(12)) * 1_000 / TICKS_PER_SECOND);
-        let (mut voluntary, mut involuntary) = (0, 0);
-        for task in std::fs::read_dir(format!("{folder}/task"))? {
-            // A thread may end between the two reads.
-            let status = std::fs::read_to_string(task?.path().join("status")).unwrap_or_default();
-            for line in status.lines() {
-                let number = || {
-                    line.rsplit('\t')
-                        .next()
-                        .and_then(|text| text.parse::<u64>().ok())
-                        .unwrap_or(0)
-                };
-                if line.starts_with("voluntary_ctxt_switches") {
-                    voluntary += number();
-                } else if line.starts_with("nonvoluntary_ctxt_switches") {
-                    involuntary += number();
-                }
+        let mut usage = usage_of(self.process.id())?;
+        for task in std::fs::read_dir(format!("/proc/{}/task", self.process.id()))? {
+            let children = std::fs::read_to_string(task?.path().join("children")).unwrap_or_default();
+            for child in children.split_whitespace() {
+                let of_child = usage_of(child.parse()?)?;
+                usage.cpu += of_child.cpu;
+                usage.voluntary += of_child.voluntary;
+                usage.involuntary += of_child.involuntary;
             }
         }
-        Ok(Usage {
-            cpu,
-            voluntary,
-            involuntary,
-        })
+        Ok(usage)
     }
+}
+
+fn usage_of(process: u32) -> Result<Usage, Failure> {
+    let folder = format!("/proc/{process}");
+    let stat = std::fs::read_to_string(format!("{folder}/stat"))?;
+    // The name may hold spaces: the fields after it are counted from its closing bracket.
+    let fields: Vec<&str> = stat.rsplit(") ").next().unwrap_or_default().split(' ').collect();
+    let ticks = |at: usize| {
+        fields
+            .get(at)
+            .and_then(|field| field.parse::<u64>().ok())
+            .unwrap_or(0)
+    };
+    let cpu = Duration::from_millis((ticks(11) + ticks(12)) * 1_000 / TICKS_PER_SECOND);
+    let (mut voluntary, mut involuntary) = (0, 0);
+    for task in std::fs::read_dir(format!("{folder}/task"))? {
+        // A thread may end between the two reads.
+        let status = std::fs::read_to_string(task?.path().join("status")).unwrap_or_default();
+        for line in status.lines() {
+            let number = || {
+                line.rsplit('\t')
+                    .next()
+                    .and_then(|text| text.parse::<u64>().ok())
+                    .unwrap_or(0)
+            };
+            if line.starts_with("voluntary_ctxt_switches") {
+                voluntary += number();
+            } else if line.starts_with("nonvoluntary_ctxt_switches") {
+                involuntary += number();
+            }
+        }
+    }
+    Ok(Usage {
+        cpu,
+        voluntary,
+        involuntary,
+    })
 }
 
 impl Drop for Facilitator {

@@ -6,11 +6,11 @@
 //! ```
 //!
 //! Further arguments, each with its default: the node's latency in milliseconds (`5`), the verifies per round (`4000`), the
-//! connections (`1,16,64`) and the rounds (`3`). Every payload is distinct, so that no cache answers. The good payment must be
+//! connections (`1,16,64`), the rounds (`3`) and the plugin's isolation (`none`, or `process`). Every payload is distinct, so that no cache answers. The good payment must be
 //! valid and a forged one refused before anything is measured.
 //!
-//! The CPU time is that of the facilitator's process alone (`/proc/PID/stat`), as are the context switches (sum over
-//! `/proc/PID/task/*/status`). The node and the callers share the machine with it, so that throughput depends on them too.
+//! The CPU time is that of the facilitator's process and of its plugin's, where that is isolated (`/proc/PID/stat`), as are the
+//! context switches (sum over `/proc/PID/task/*/status`). The node and the callers share the machine with it, so that throughput depends on them too.
 
 #![allow(
     clippy::disallowed_methods,
@@ -39,7 +39,9 @@ fn main() -> Result<(), Failure> {
     let argument =
         |at: usize, default: &str| arguments.get(at).map_or_else(|| default.to_owned(), Clone::clone);
     let (Some(binary), Some(plugin)) = (arguments.first(), arguments.get(1)) else {
-        return Err("usage: verify_cost BINARY PLUGIN [LATENCY_MS] [COUNT] [CONNECTIONS] [ROUNDS]".into());
+        return Err(
+            "usage: verify_cost BINARY PLUGIN [LATENCY_MS] [COUNT] [CONNECTIONS] [ROUNDS] [ISOLATION]".into(),
+        );
     };
     let latency = Duration::from_millis(argument(2, "5").parse()?);
     let count: usize = argument(3, "4000").parse()?;
@@ -48,7 +50,8 @@ fn main() -> Result<(), Failure> {
     let connections: Vec<usize> = connections.split(',').map(str::parse).collect::<Result<_, _>>()?;
 
     let node = node::start(latency)?;
-    let facilitator = Facilitator::start(binary.as_ref(), plugin.as_ref(), node)?;
+    let isolation = argument(6, "none");
+    let facilitator = Facilitator::start(binary.as_ref(), plugin.as_ref(), &isolation, node)?;
     let mut caller = Caller::connect(facilitator.address)?;
     for (what, is_valid) in [(payment::Kind::Good, true), (payment::Kind::Forged, false)] {
         let reply = caller.post(&payment::request(what))?;

@@ -1,4 +1,5 @@
-//! Plugins that end the process: each costs a restart, the next start says who it was, and everything else is served.
+//! Plugins that end the process: each costs a restart, the next start says who it was and runs it in a process of its own, and
+//! everything else is served.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -40,7 +41,7 @@ impl Fatal {
     fn section(&self, at: &str, how: &str) -> String {
         let sha256 = e2e::binaries::sha256(&self.file).expect("readable");
         format!(
-            "[plugin.fatal]\nfile = {:?}\nsha256 = \"{sha256}\"\nconfig = {{ at = {at:?}, how = {how:?} }}\n",
+            "[plugin.fatal]\nfile = {:?}\nsha256 = \"{sha256}\"\nisolation = \"none\"\nconfig = {{ at = {at:?}, how = {how:?} }}\n",
             self.file
         )
     }
@@ -90,7 +91,7 @@ fn says(world: &World, since: usize, part: &str) {
 }
 
 #[test]
-fn law6_a_plugin_that_ends_the_process_costs_a_restart_and_then_itself() {
+fn law6_a_plugin_that_ends_the_process_costs_a_restart_and_then_its_own_process() {
     let fatal = Fatal::build(&[]);
     for (how, what) in [
         (
@@ -116,20 +117,20 @@ fn law6_a_plugin_that_ends_the_process_costs_a_restart_and_then_itself() {
         if how == "exit0" {
             assert_eq!(status.code(), Some(70));
         }
-        // Once may be an accident.
+        // From then on it ends its own process.
         let before = world.facilitator.log().len();
         world.facilitator.restart();
         says(&world, before, "plugin_blamed");
         says(&world, before, what);
+        says(&world, before, "plugin_isolated");
+        for _ in 0..3 {
+            serves_exact(&world);
+            let reply = world.facilitator.verify(&body);
+            assert_ne!(reply.json["isValid"], true, "{reply:?}");
+        }
+        says(&world, before, "plugin_process_ended");
         serves_exact(&world);
-        ends(&mut world, "/verify", &body);
-        let before = world.facilitator.log().len();
-        world.facilitator.restart_unready();
-        says(&world, before, "plugin_not_loaded");
-        serves_exact(&world);
-        let reply = world.facilitator.verify(&body);
-        assert_ne!(reply.json["isValid"], true, "{reply:?}");
-        assert!(!world.facilitator.has_ended(), "{how}: it is not loaded");
+        assert!(!world.facilitator.has_ended(), "{how}: it is isolated");
         let (_, shown) = world.facilitator.command(&["plugin", "quarantine"]);
         assert!(
             shown.contains("fatal (in quarantine)") && shown.contains(what),
@@ -141,40 +142,33 @@ fn law6_a_plugin_that_ends_the_process_costs_a_restart_and_then_itself() {
             world.facilitator.kill();
             let before = world.facilitator.log().len();
             world.facilitator.restart();
-            says(&world, before, "plugin_loaded");
+            let log = world.facilitator.log();
+            assert!(!log.get(before..).unwrap_or_default().contains("plugin_isolated"));
             ends(&mut world, "/verify", &body);
         }
     }
 }
 
 #[test]
-fn law6_a_plugin_that_ends_the_process_in_judge_does_not_end_every_start() {
+fn law6_a_plugin_that_ends_the_process_in_judge_ends_it_once() {
     let fatal = Fatal::build(&[]);
     let mut world = world(&fatal, "judge", "segv");
     let body = payment(&world, "one");
     ends(&mut world, "/settle", &body);
-    // It resumes the payment, and judges it before the port opens, or just after.
+    // It resumes the payment, and judges it again: in a process of its own.
     let before = world.facilitator.log().len();
-    let mut starts = 0;
-    loop {
-        world.facilitator.restart_or_end();
-        starts += 1;
-        wait::until("an end or a plugin that is left out", wait::LONG, || {
-            let log = world.facilitator.log();
-            let is_left_out = log
-                .get(before..)
-                .unwrap_or_default()
-                .contains("plugin_not_loaded");
-            (is_left_out || world.facilitator.is_gone()).then_some(())
-        });
-        if !world.facilitator.has_ended() {
-            break;
-        }
-        world.facilitator.wait_exit();
-        assert!(starts < 3, "{}", world.facilitator.log());
-    }
+    world.facilitator.restart();
     says(&world, before, "while it was serving x402.judge");
+    wait::until("the end of its own process", wait::LONG, || {
+        let log = world.facilitator.log();
+        let is_ended = log
+            .get(before..)
+            .unwrap_or_default()
+            .contains("plugin_process_ended");
+        is_ended.then_some(())
+    });
     serves_exact(&world);
+    assert!(!world.facilitator.has_ended());
     // Another file is another plugin: the payment continues.
     world.facilitator.kill();
     world.facilitator.reconfigure("at = \"judge\"", "at = \"never\"");
@@ -201,7 +195,9 @@ fn law6_a_plugin_that_ends_the_process_at_its_start_ends_one_start() {
         world.facilitator.reconfigure(&from, &to);
         let (status, _) = world.facilitator.restart_refused();
         assert!(!status.success(), "{at}: {status}");
+        let before = world.facilitator.log().len();
         world.facilitator.restart_unready();
+        says(&world, before, "in a process of its own it does not run either");
         serves_exact(&world);
         let (_, shown) = world.facilitator.command(&["plugin", "quarantine"]);
         assert!(
@@ -225,4 +221,41 @@ fn law6_a_plugin_that_does_not_start_costs_its_own_kinds_unless_the_operator_is_
     let (status, log) = world.facilitator.restart_refused();
     assert!(!status.success());
     assert!(log.contains("plugin.fatal: plugin"), "{log}");
+}
+
+#[test]
+fn law6_an_isolated_plugin_ends_its_own_process_only() {
+    let fatal = Fatal::build(&[]);
+    for (at, how) in [
+        ("verify", "segv"),
+        ("verify", "abort"),
+        ("identify", "exit0"),
+        ("plan", "overflow"),
+        ("judge", "segv"),
+    ] {
+        let section = fatal
+            .section(at, how)
+            .replace("isolation = \"none\"", "isolation = \"process\"");
+        let world = World::builder().more(&section).start();
+        let body = payment(&world, "one");
+        for _ in 0..2 {
+            let reply = match at {
+                "verify" => world.facilitator.verify(&body),
+                _ => world.facilitator.settle(&body),
+            };
+            assert_ne!(reply.json["isValid"], true, "{at}: {reply:?}");
+            assert_ne!(reply.json["success"], true, "{at}: {reply:?}");
+            serves_exact(&world);
+        }
+        wait::until("the end of its own process", wait::LONG, || {
+            world
+                .facilitator
+                .log()
+                .contains("plugin_process_ended")
+                .then_some(())
+        });
+        assert!(!world.facilitator.is_gone(), "{at}: the facilitator is there");
+        let (_, shown) = world.facilitator.command(&["plugin", "quarantine"]);
+        assert!(shown.contains("no plugin has ended the process"), "{shown}");
+    }
 }

@@ -1,12 +1,13 @@
 //! The sections other than networks and tenants, each read into its part of the configuration.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use engine::Retention;
 use host::custody::KeySource;
 use http_api::{AddressBlock, Rate, Server};
 use journal::postgres::Settings as Database;
+use plugin_host::{RunnerSettings, Sandbox};
 use sdk_plugin::host::Suite;
 use telemetry::log;
 
@@ -139,10 +140,19 @@ pub(super) fn plugins(section: &Section<'_, '_>, folder: &Path) -> Option<Plugin
     let directory = section.get("directory", |node| path(node, folder));
     let dev = section.get("dev", |node| node.boolean());
     let strict = section.get("strict", |node| node.boolean());
+    let trusted_keys = section.get("trusted_keys", |node| {
+        node.list(|node| {
+            node.parsed(
+                |text| text.parse().ok(),
+                "a public key of minisign; write the second line of its .pub file, which begins with RW",
+            )
+        })
+    });
     Some(Plugins {
         directory: directory?,
         dev: dev?,
         strict: strict?,
+        trusted_keys: trusted_keys?,
     })
 }
 
@@ -211,8 +221,25 @@ pub(super) fn plugin_instance(
         }
     });
     let config = section.get("config", |node| node.json_object());
+    let isolation = section.maybe("isolation", |node| {
+        let isolation = |text: &str| match text {
+            "none" => Some(false),
+            "process" => Some(true),
+            _ => None,
+        };
+        node.parsed(isolation, "a kind of isolation; write \"process\" or \"none\"")
+    });
+    let sandbox = section.get("sandbox", |node| {
+        let sandbox = |text: &str| match text {
+            "full" => Some(Sandbox::Full),
+            "partial" => Some(Sandbox::Partial),
+            _ => None,
+        };
+        node.parsed(sandbox, "a kind of sandbox; write \"full\" or \"partial\"")
+    });
+    let memory = section.get("max_memory_mib", |node| count(node, 64, 65_536));
     let (file, sha256) = (file?, sha256?);
-    if sha256.is_none() && !plugins.dev {
+    if sha256.is_none() && !plugins.dev && plugins.trusted_keys.is_empty() {
         section.fail(
             "sha256",
             format!(
@@ -229,6 +256,12 @@ pub(super) fn plugin_instance(
         libraries: libraries?,
         networks: networks?,
         config: config?,
+        is_isolated: isolation?,
+        runner: RunnerSettings {
+            program: PathBuf::from("/proc/self/exe"),
+            sandbox: sandbox?,
+            memory_bytes: u64::from(memory?) << 20,
+        },
     })
 }
 

@@ -3,48 +3,74 @@
 //! A bridge belongs to one instance and lives as long as the process, which the header promises to the plugin. So it is
 //! leaked on purpose: some hundred bytes per load. A host call has only the rights of an open call of this instance.
 //!
+//! The other end is the plugin's code in this process, or the process of an isolated plugin ([`Side`]).
+//!
 //! Assumes that it may be called from any thread at any time. Nothing here waits: services run on the tokio runtime,
 //! completions on the instance's own threads.
 
-use std::collections::{HashMap, HashSet};
-use std::ffi::c_void;
+mod completion;
+mod host_side;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
-use sdk_plugin::abi::buf::give;
-use sdk_plugin::abi::raw::{self, Call, CompleteFn, RunFn};
-use sdk_plugin::host::Level;
-use sdk_plugin::ops::{FaultBody, service};
+use sdk_plugin::abi::raw;
+use sdk_plugin::host::{Level, MetricKind};
+use sdk_plugin::ops::service;
 use sdk_plugin::{Fault, FaultKind, HostServices};
 use serde_json::Value;
 use tokio::sync::oneshot;
 
 use super::calls::{Bulkhead, OpenCalls, Permits};
-use super::crumbs::{Doing, inside};
 use super::host_calls::{HostRequest, is_refused_untouched, unknown_service};
 use super::limits::Limits;
+use super::link::{HostCallKey, Link};
 use super::pool::Pool;
+use completion::{Completion, HostCallKind};
+
+pub(crate) use completion::ReplyTo;
+pub(crate) use host_side::current_level;
 
 /// One instance's connection to the host.
 #[derive(Debug)]
 pub(super) struct Bridge {
     pub(super) instance_id: u64,
     pub(super) calls: OpenCalls,
-    pub(super) pool: Pool,
+    pub(super) side: Side,
     pub(super) limits: Limits,
     /// Largest message in bytes.
     pub(super) message_bytes: usize,
     services: HashSet<String>,
     pub(super) host: Host,
     runtime: tokio::runtime::Handle,
-    /// Host calls without a delivered completion, by the plugin's id. The sender cancels the call where that is possible.
-    host_calls: Mutex<HashMap<u64, Option<oneshot::Sender<()>>>>,
+    /// Host calls without a delivered completion. The sender cancels the call where that is possible.
+    host_calls: Mutex<HashMap<HostCallKey, Option<oneshot::Sender<()>>>>,
     permits: Mutex<Permits>,
     completed: Condvar,
     ending: AtomicBool,
-    has_reported_lost_task: AtomicBool,
+    pub(super) has_reported_lost_task: AtomicBool,
+}
+
+/// Where the plugin's code runs.
+#[derive(Debug)]
+pub(super) enum Side {
+    /// In this process, on these threads.
+    Here(Pool),
+    /// In a process of its own.
+    Runner(Arc<Link>),
+}
+
+/// A host call, as the plugin makes it.
+pub(super) struct Asked {
+    pub(super) key: HostCallKey,
+    /// The call that the plugin claims to serve with it.
+    pub(super) parent: u64,
+    /// 0: no limit.
+    pub(super) timeout_ns: u64,
+    pub(super) reply: ReplyTo,
 }
 
 /// The host's services, which have no `Debug`.
@@ -56,24 +82,12 @@ impl std::fmt::Debug for Host {
     }
 }
 
-/// A pointer of the plugin. The host only returns it to the plugin.
-pub(super) struct PluginPointer(pub(super) *mut c_void);
-
-// SAFETY: the ABI lets the plugin's functions that take this pointer be called from any thread (R6).
-unsafe impl Send for PluginPointer {}
-
-impl PluginPointer {
-    pub(super) fn get(&self) -> *mut c_void {
-        self.0
-    }
-}
-
 impl Bridge {
     pub(super) fn leak(
         instance_id: u64,
         host: Arc<dyn HostServices>,
         services: &[String],
-        pool: Pool,
+        side: Side,
         limits: Limits,
         message_bytes: usize,
         runtime: tokio::runtime::Handle,
@@ -81,7 +95,7 @@ impl Bridge {
         Box::leak(Box::new(Self {
             instance_id,
             calls: OpenCalls::default(),
-            pool,
+            side,
             limits,
             message_bytes,
             services: services.iter().cloned().collect(),
@@ -100,62 +114,65 @@ impl Bridge {
         self.host.0.log(0, Level::Warn, "plugin", message, &Value::Null);
     }
 
+    /// Runs work on the instance's threads; `false`: they have too much, or the plugin is isolated.
+    pub(super) fn try_push(&self, work: impl FnOnce() + Send + 'static) -> bool {
+        match &self.side {
+            Side::Here(pool) => pool.try_push(work),
+            Side::Runner(_) => false,
+        }
+    }
+
     /// Ends every host call, then the instance's threads. Waits; forever, where the plugin's code does not return.
     pub(super) fn finish(&self) {
         let mut open = self.host_calls.lock();
         self.ending.store(true, Ordering::Release);
-        for cancel in open.values_mut() {
-            if let Some(cancel) = cancel.take() {
-                // The receiver is gone where the service has just answered.
-                let _ = cancel.send(());
-            }
-        }
+        open.values_mut().for_each(stop);
         while !open.is_empty() {
             self.completed.wait(&mut open);
         }
         drop(open);
-        self.pool.finish();
-    }
-
-    /// Stops a host call where that is possible. Ignores unknown ids.
-    pub(super) fn cancel(&self, call_id: u64) {
-        let cancel = self.host_calls.lock().get_mut(&call_id).and_then(Option::take);
-        if let Some(cancel) = cancel {
-            // The receiver is gone where the service has just answered.
-            let _ = cancel.send(());
+        if let Side::Here(pool) = &self.side {
+            pool.finish();
         }
     }
 
-    /// Runs a task of the plugin on its threads. Drops it when the queue is full.
-    pub(super) fn spawn(&self, run: RunFn, task: PluginPointer) {
-        let instance = self.instance_id;
-        let is_queued = self
-            .pool
-            .try_push(move || inside(instance, Doing::Task, || run(task.get())));
-        if !is_queued && !self.has_reported_lost_task.swap(true, Ordering::Relaxed) {
-            self.warn("the plugin has more queued tasks than it may have; the excess is lost, reload it");
+    /// Stops a host call where that is possible. Ignores unknown ones.
+    pub(super) fn cancel_host_call(&self, key: HostCallKey) {
+        if let Some(call) = self.host_calls.lock().get_mut(&key) {
+            stop(call);
         }
+    }
+
+    /// Stops what a process that has ended waited for. Its sends continue, because they can't be stopped.
+    pub(super) fn cancel_generation(&self, generation: u32) {
+        let mut open = self.host_calls.lock();
+        let of_it = open.iter_mut().filter(|(key, _)| key.generation == generation);
+        of_it.for_each(|(_, call)| stop(call));
     }
 
     /// Accepts a host call.
     ///
     /// # Errors
     /// A status of the ABI with which the call is refused; it is not completed then.
-    pub(super) fn accept(&'static self, call: &Call, service: &str, request: Vec<u8>) -> Result<(), i32> {
-        let complete = call.complete.ok_or(raw::E_INVALID)?;
-        let request = self.parse(service, &request, call.parent_id);
+    pub(super) fn accept(&'static self, asked: Asked, service: &str, request: &[u8]) -> Result<(), i32> {
+        let Asked {
+            key,
+            parent: claimed_parent,
+            timeout_ns,
+            reply,
+        } = asked;
+        let request = self.parse(service, request, claimed_parent);
         let kind = match &request {
             Ok(request) if request.is_send() => HostCallKind::Send,
             Ok(_) | Err(_) => HostCallKind::Other,
         };
-        let bulkhead = self.calls.bulkhead(call.parent_id);
-        let cancelled = self.register(call.call_id, kind, &bulkhead)?;
+        let bulkhead = self.calls.bulkhead(claimed_parent);
+        let cancelled = self.register(key, kind, &bulkhead)?;
         let completion = Completion {
             bridge: self,
-            call_id: call.call_id,
+            key,
             bulkhead,
-            ctx: Some(PluginPointer(call.ctx)),
-            complete,
+            reply: Some(reply),
             kind,
         };
         let request = match request {
@@ -165,7 +182,6 @@ impl Bridge {
                 return Ok(());
             }
         };
-        let claimed_parent = call.parent_id;
         let scope = self.calls.scope_of(claimed_parent);
         if kind == HostCallKind::Send && !self.calls.begin_send(claimed_parent) {
             completion.finish(Err(Fault::denied(
@@ -173,7 +189,7 @@ impl Bridge {
             )));
             return Ok(());
         }
-        let limit = match (kind, call.timeout_ns) {
+        let limit = match (kind, timeout_ns) {
             (HostCallKind::Send, _) | (HostCallKind::Other, 0) => None,
             (HostCallKind::Other, nanos) => Some(Duration::from_nanos(nanos)),
         };
@@ -193,10 +209,32 @@ impl Bridge {
         Ok(())
     }
 
+    /// Writes a line of the plugin.
+    pub(super) fn write_line(&self, call_id: u64, level: Level, target: &str, message: &str, fields: &[u8]) {
+        let fields = serde_json::from_slice(fields)
+            .ok()
+            .filter(Value::is_object)
+            .unwrap_or(Value::Null);
+        let call = self.calls.scope_of(call_id);
+        self.host.0.log(call, level, target, message, &fields);
+    }
+
+    /// Records a metric of the plugin, where its value and labels are valid.
+    pub(super) fn record(&self, kind: MetricKind, name: &str, value: f64, labels: &[u8]) {
+        let labels = if labels.is_empty() {
+            Ok(BTreeMap::new())
+        } else {
+            serde_json::from_slice(labels)
+        };
+        if let (Ok(labels), true) = (labels, value.is_finite()) {
+            self.host.0.metric(kind, name, value, &labels);
+        }
+    }
+
     /// Enters a host call in the table. The receiver gets the plugin's cancellation.
     fn register(
         &self,
-        call_id: u64,
+        key: HostCallKey,
         kind: HostCallKind,
         bulkhead: &Bulkhead,
     ) -> Result<oneshot::Receiver<()>, i32> {
@@ -206,14 +244,14 @@ impl Bridge {
         if self.ending.load(Ordering::Acquire) {
             return Err(raw::E_SHUTDOWN);
         }
-        if open.contains_key(&call_id) {
+        if open.contains_key(&key) {
             return Err(raw::E_INVALID);
         }
         if !self.permits.lock().try_acquire(bulkhead, self.limits.host_calls) {
             return Err(raw::E_OVERLOADED);
         }
         // A send can't be cancelled: nothing could find out whether it had an effect.
-        open.insert(call_id, (kind == HostCallKind::Other).then_some(cancel));
+        open.insert(key, (kind == HostCallKind::Other).then_some(cancel));
         Ok(cancelled)
     }
 
@@ -260,55 +298,19 @@ impl Bridge {
     }
 }
 
-/// Whether a host call may have an effect that can't be undone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum HostCallKind {
-    Send,
-    Other,
-}
-
-/// Completes a host call exactly once (R4). Dropped without a result, it reports that the service broke off.
-struct Completion {
-    bridge: &'static Bridge,
-    call_id: u64,
-    bulkhead: Bulkhead,
-    /// Taken by the one completion.
-    ctx: Option<PluginPointer>,
-    complete: CompleteFn,
-    kind: HostCallKind,
-}
-
-impl Completion {
-    fn finish(mut self, result: Result<Vec<u8>, Fault>) {
-        self.deliver(result);
-    }
-
-    fn deliver(&mut self, result: Result<Vec<u8>, Fault>) {
-        let Some(ctx) = self.ctx.take() else { return };
-        let (bridge, call_id, complete) = (self.bridge, self.call_id, self.complete);
-        let bulkhead = self.bulkhead.clone();
-        let (status, body) = match result {
-            Ok(body) => (raw::OK, body),
-            Err(fault) => (fault.kind.status(), FaultBody::encode(&fault)),
-        };
-        // On the plugin's own threads, because its code may block. The pool stays open while a host call is.
-        bridge.pool.push_completion(move || {
-            inside(bridge.instance_id, Doing::Task, || {
-                complete(ctx.get(), status, give(body))
-            });
-            bridge.host_calls.lock().remove(&call_id);
-            bridge.permits.lock().release(&bulkhead);
-            bridge.completed.notify_all();
-        });
+impl Bridge {
+    /// A host call's result is delivered.
+    pub(super) fn completed(&self, key: HostCallKey, bulkhead: &Bulkhead) {
+        self.host_calls.lock().remove(&key);
+        self.permits.lock().release(bulkhead);
+        self.completed.notify_all();
     }
 }
 
-impl Drop for Completion {
-    fn drop(&mut self) {
-        let kind = match self.kind {
-            HostCallKind::Send => FaultKind::Indeterminate,
-            HostCallKind::Other => FaultKind::Shutdown,
-        };
-        self.deliver(Err(Fault::new(kind, "the host service broke off")));
+/// Cancels a host call where that is possible.
+fn stop(call: &mut Option<oneshot::Sender<()>>) {
+    if let Some(cancel) = call.take() {
+        // The receiver is gone where the service has just answered.
+        let _ = cancel.send(());
     }
 }

@@ -1,0 +1,142 @@
+//! Every call into any plugin that is not completed.
+//!
+//! A completion finds its call by a number and not by a pointer: the `ctx` that the plugin receives is a key of a table in
+//! this process. A completion that comes twice, too late or without a call finds no entry and touches no memory.
+
+use std::any::Any;
+use std::ffi::c_void;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use dashmap::DashMap;
+use sdk_plugin::Fault;
+use sdk_plugin::abi::buf::Received;
+use sdk_plugin::abi::raw::Buf;
+use sdk_plugin::ops::FaultBody;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use super::bridge::Bridge;
+use super::calls::Effect;
+
+/// A call that a plugin has not completed.
+pub(super) struct Pending {
+    /// Keeps the instance until then.
+    pub(super) instance: Arc<dyn Any + Send + Sync>,
+    pub(super) bridge: &'static Bridge,
+    pub(super) call_id: u64,
+    /// When it was made.
+    pub(super) since: Instant,
+    pub(super) answer: oneshot::Sender<Completed>,
+}
+
+pub(super) struct Completed {
+    pub(super) status: i32,
+    pub(super) body: Result<Vec<u8>, Fault>,
+    pub(super) effect: Effect,
+}
+
+/// Every call into any plugin that is not completed, by the number that the plugin has as `ctx`.
+static PENDING: LazyLock<DashMap<u64, Pending>> = LazyLock::new(DashMap::new);
+static NEXT_KEY: AtomicU64 = AtomicU64::new(1);
+static STRAYS: AtomicU64 = AtomicU64::new(0);
+
+/// Completions since the start that belonged to no call: made twice, or after a refusal. Each is a defect of a plugin.
+#[must_use]
+pub fn stray_completions() -> u64 {
+    STRAYS.load(Ordering::Relaxed)
+}
+
+/// Completes a call of an isolated instance. A process can complete its own instance's calls only.
+pub(super) fn complete_isolated(instance_id: u64, key: u64, status: i32, body: &[u8]) {
+    let is_its_own = PENDING
+        .get(&key)
+        .is_some_and(|pending| pending.bridge.instance_id == instance_id);
+    if !is_its_own || !complete(key, status, |bridge| within(bridge, body)) {
+        STRAYS.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Completes every call of an instance with a fault.
+pub(super) fn fail_all(instance_id: u64, fault: &Fault) {
+    for key in keys_of(instance_id, |_| true) {
+        complete(key, fault.kind.status(), |_| Ok(FaultBody::encode(fault)));
+    }
+}
+
+/// Whether a call of an instance has not been completed in this time.
+pub(super) fn has_overdue(instance_id: u64, limit: Duration) -> bool {
+    !keys_of(instance_id, |pending| pending.since.elapsed() > limit).is_empty()
+}
+
+fn keys_of(instance_id: u64, wanted: impl Fn(&Pending) -> bool) -> Vec<u64> {
+    let all = PENDING.iter();
+    all.filter(|one| one.bridge.instance_id == instance_id && wanted(one))
+        .map(|one| *one.key())
+        .collect()
+}
+
+/// The bytes of an answer, where they are not too many.
+fn within(bridge: &Bridge, bytes: &[u8]) -> Result<Vec<u8>, Fault> {
+    match bytes.len() {
+        len if len > bridge.message_bytes => Err(too_long(len, bridge.message_bytes)),
+        _ => Ok(bytes.to_vec()),
+    }
+}
+
+pub(super) fn too_long(len: usize, cap: usize) -> Fault {
+    Fault::internal(format!("the plugin's answer has {len} bytes, {cap} are allowed"))
+}
+
+/// Completes a call; `false`: there is none with this key.
+pub(super) fn complete(key: u64, status: i32, body: impl FnOnce(&Bridge) -> Result<Vec<u8>, Fault>) -> bool {
+    // The entry is out of the table, and the table's lock is free, before any of it is dropped.
+    let Some((_, pending)) = PENDING.remove(&key) else {
+        return false;
+    };
+    let Pending {
+        instance,
+        bridge,
+        call_id,
+        answer,
+        since: _,
+    } = pending;
+    let body = body(bridge);
+    let effect = bridge.calls.end(call_id);
+    // The receiver is gone when the caller stopped waiting.
+    let _ = answer.send(Completed { status, body, effect });
+    drop(instance);
+    true
+}
+
+/// The plugin's completion of a call; `ctx` is the call's key.
+pub(super) extern "C" fn completed(ctx: *mut c_void, status: i32, response: Buf) {
+    let _ = catch_unwind(AssertUnwindSafe(|| {
+        // SAFETY: the buffer moves with the call (R3).
+        let response = unsafe { Received::new(response) };
+        let found = complete(ctx as usize as u64, status, |bridge| {
+            let cap = bridge.message_bytes;
+            response
+                .bytes(cap)
+                .map(<[u8]>::to_vec)
+                .map_err(|len| too_long(len, cap))
+        });
+        if !found {
+            STRAYS.fetch_add(1, Ordering::Relaxed);
+        }
+    }));
+}
+
+/// Enters a call, and returns its key.
+pub(super) fn enter(pending: Pending) -> u64 {
+    let key = NEXT_KEY.fetch_add(1, Ordering::Relaxed);
+    PENDING.insert(key, pending);
+    key
+}
+
+/// Whether a call is not completed.
+pub(super) fn is_open(key: u64) -> bool {
+    PENDING.contains_key(&key)
+}
