@@ -111,14 +111,15 @@ fn section(name: &str, plugin: &Path, config: &str) -> Result<String, Error> {
 
 /// Where the shipped plugins run: in processes of their own, where [`ISOLATED`] is set.
 fn isolation() -> &'static str {
-    match std::env::var_os(ISOLATED) {
-        Some(_) => "isolation = \"process\"\n",
+    match std::env::var_os(ISOLATED.0) {
+        // The tests of the boundary need the whole sandbox; these also run where a kernel lacks a part.
+        Some(_) => "isolation = \"process\"\nsandbox = \"partial\"\n",
         None => "isolation = \"none\"\n",
     }
 }
 
-/// The variable with which the shipped plugins are isolated in every test.
-pub const ISOLATED: &str = "SWITCHYARD_E2E_ISOLATED";
+/// The variable with which the shipped plugins are isolated in every test, and a value.
+pub const ISOLATED: (&str, &str) = ("SWITCHYARD_E2E_ISOLATED", "1");
 
 /// Where a process writes to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -24,7 +24,7 @@ pub mod wait;
 pub mod world;
 
 pub use blocks::Blocks;
-pub use facilitator::{Facilitator, Output, Settings, SolanaNetwork};
+pub use facilitator::{Facilitator, ISOLATED, Output, Settings, SolanaNetwork};
 pub use http::Reply;
 pub use payment::Payment;
 pub use proxy::{Edit, Fault, Kind, Lags, Proxy, Turn, View};

@@ -12,11 +12,11 @@ const ESCROW_SEEDS: &str = "20";
 const SECONDS_PER_MINUTE: u64 = 60;
 
 /// Runs the checks that take too long for every change: the simulator with many more seeds, random sequences of escrow
-/// operations with many more seeds, fuzz targets for minutes instead of a second, benchmarks of the hot paths, an hour of
-/// payments while nodes lie, the facilitator is killed and the chain is reorganised, an upgrade from the last version with an
-/// earlier schema of the journal and the way back, payments on surfpool, a more complete Solana runtime than the dev chain, and
-/// payments of a buyer in the official Solana clients, whose types our readers are
-/// compared with; at last licences and advisories of all dependencies, which needs a network. Run it before you close work
+/// operations with many more seeds, fuzz targets for minutes instead of a second, benchmarks of the hot paths, every
+/// end-to-end test with plugins in processes of their own, an hour of payments while nodes lie, the facilitator is killed and the
+/// chain is reorganised, an upgrade from the last version with an earlier schema of the journal and the way back, payments on
+/// surfpool, a more complete Solana runtime than the dev chain, and payments of a buyer in the official Solana clients, whose types
+/// our readers are compared with; at last licences and advisories of all dependencies, which needs a network. Run it before you close work
 /// on the engine, on auth-capture or on Solana.
 ///
 /// The first run compiles surfpool, some 900 crates, which takes a quarter of an hour on two cores.
@@ -64,6 +64,8 @@ enum Part {
     Benches,
     /// Random lives of escrowed payments, with many seeds
     Escrow,
+    /// Every end-to-end test, with all plugins in processes of their own
+    Isolated,
     /// Payments over nodes that lie, with kills and reorganisations
     Endurance,
     /// An upgrade from the binary of an earlier version, and the way back
@@ -99,6 +101,9 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     }
     if wanted(Part::Escrow) {
         escrow()?;
+    }
+    if wanted(Part::Isolated) {
+        isolated()?;
     }
     if wanted(Part::Endurance) {
         endurance(args)?;
@@ -192,6 +197,21 @@ fn escrow() -> Result<(), Failure> {
         &escrow,
         &[("ESCROW_SEEDS", ESCROW_SEEDS)],
     )
+}
+
+fn isolated() -> Result<(), Failure> {
+    cargo::build_solana_devnet()?;
+    let e2e = [
+        "test",
+        "--release",
+        "--locked",
+        "--package",
+        "e2e",
+        "--",
+        "--test-threads",
+        "5",
+    ];
+    cargo::run("End-to-end tests with isolated plugins", &e2e, &[e2e::ISOLATED])
 }
 
 fn endurance(args: &Args) -> Result<(), Failure> {

@@ -35,6 +35,9 @@ enum Kind {
 /// End-to-end tests mostly wait for blocks: more of them than cores run at once.
 const E2E_THREADS: &str = "5";
 
+/// A file of tests for `exact`, `upto` and their Permit2 payments, for `auth-capture`, and for Solana. `cargo xtask full` runs all.
+const ISOLATED: [&str; 3] = ["permit2::", "auth_capture::lives", "solana::answers"];
+
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     Npm::ensure()?;
     let filter: Vec<&str> = args.filter.as_deref().into_iter().collect();
@@ -95,6 +98,13 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
             &[&e2e, filter.as_slice(), &threads].concat(),
             &[],
         )?;
+        if filter.is_empty() {
+            cargo::run(
+                "End-to-end tests with isolated plugins, one file for each scheme",
+                &[&e2e[..], &threads, &ISOLATED].concat(),
+                &[e2e::ISOLATED],
+            )?;
+        }
     }
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 use http_api::fuzzing::read_body;
 use sdk_plugin::{PaymentRequest, Value};
+use serde_json::json;
 
 /// Of EIP-3009.
 pub(crate) fn evm() -> Value {
@@ -35,4 +36,43 @@ pub(crate) fn evm_body() -> Vec<u8> {
 /// The same, as the scheme gets it.
 pub(crate) fn evm_payment() -> PaymentRequest {
     read_body(&evm_body()).expect("the vectors' request is accepted")
+}
+
+/// The payment of the vectors, and each payment that differs from it in one member: left out, or with another value.
+pub(crate) fn evm_corpus() -> Vec<PaymentRequest> {
+    let body = evm()["request_v2"].clone();
+    let mut bodies = vec![body.clone()];
+    for pointer in leaves(&body, "") {
+        for value in [
+            Value::Null,
+            json!("0"),
+            json!("1800000000"),
+            json!("not what is expected"),
+            json!("0xaf88d065e77c8cc2239327c5edb3a432268e5831"),
+            json!({ "an": "object" }),
+        ] {
+            let mut changed = body.clone();
+            if let Some(leaf) = changed.pointer_mut(&pointer) {
+                *leaf = value;
+            }
+            bodies.push(changed);
+        }
+    }
+    let read = |body: &Value| read_body(&serde_json::to_vec(body).expect("JSON can be written")).ok();
+    bodies.iter().filter_map(read).collect()
+}
+
+/// Pointers to everything in a value that has no members.
+fn leaves(value: &Value, at: &str) -> Vec<String> {
+    match value {
+        Value::Object(members) => members
+            .iter()
+            .flat_map(|(name, member)| leaves(member, &format!("{at}/{name}")))
+            .collect(),
+        Value::Array(items) => (0..)
+            .zip(items)
+            .flat_map(|(number, item)| leaves(item, &format!("{at}/{number}")))
+            .collect(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => vec![at.to_owned()],
+    }
 }
