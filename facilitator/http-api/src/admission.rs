@@ -1,19 +1,22 @@
 //! Authenticates callers and limits their requests: rows H2 and H3 of the dispatch checklist.
 //!
 //! With tenants configured, every caller needs a valid API key: a missing, unknown or ambiguous key is 401. Rates are
-//! limited per tenant, and per address for every caller without a valid key, which also limits guessing of keys.
+//! limited per tenant, and per address for every caller without a valid key, which also limits guessing of keys. The tenants may
+//! change while requests are served.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::http::header::AUTHORIZATION;
 use axum::http::{HeaderMap, StatusCode};
+use parking_lot::RwLock;
 use sdk_plugin::wire::reason;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
-use super::buckets::{BoundedBuckets, Buckets};
+use super::buckets::{AddressBuckets, BoundedBuckets, TenantBucket};
 use super::concurrency::{ConcurrencyLimits, Endpoint, InFlight, LimitReached, Permit};
 use crate::settings::{AddressBlock, Rate, Scope, Settings, Tenant, WaitUntil};
 
@@ -38,9 +41,9 @@ const TOO_MANY: &str = "too many requests at once; this one was not processed. A
 
 /// Decides which requests are processed.
 pub(super) struct Admission {
-    tenants: Vec<Tenant>,
+    callers: RwLock<Arc<[Caller]>>,
     trusted_proxies: Vec<AddressBlock>,
-    buckets: Buckets,
+    addresses: AddressBuckets,
     /// By caller and reference, hashed.
     look_ups: BoundedBuckets<[u8; 32]>,
     limits: ConcurrencyLimits,
@@ -81,24 +84,51 @@ pub(super) struct Admitted {
     _permit: Permit,
 }
 
+/// A tenant with its bucket.
+#[derive(Clone)]
+struct Caller {
+    tenant: Arc<Tenant>,
+    bucket: Arc<TenantBucket>,
+}
+
 /// An authenticated caller whose rate is not checked yet.
-struct Caller<'a> {
+struct Identified {
     /// `None` where the operator runs without tenants.
-    tenant: Option<&'a Tenant>,
+    tenant: Option<Arc<Tenant>>,
     within_rate: Result<(), Rejected>,
 }
 
 impl Admission {
     pub(super) fn new(settings: &Settings) -> Self {
-        let tenant_rates = settings.tenants.iter().map(|tenant| tenant.rate);
+        let callers = settings.tenants.iter().map(|tenant| Caller {
+            tenant: Arc::new(tenant.clone()),
+            bucket: Arc::new(TenantBucket::new(tenant.rate)),
+        });
         Self {
-            tenants: settings.tenants.clone(),
+            callers: RwLock::new(callers.collect()),
             trusted_proxies: settings.server.trusted_proxies.clone(),
-            buckets: Buckets::new(settings.address_rate, tenant_rates),
+            addresses: AddressBuckets::new(settings.address_rate),
             look_ups: BoundedBuckets::new(LOOK_UPS),
             limits: ConcurrencyLimits::new(settings.server.max_concurrent_requests),
             draining: AtomicBool::new(false),
         }
+    }
+
+    /// Serves these tenants from now on. One whose rate is unchanged keeps what it has used of it.
+    pub(super) fn replace_tenants(&self, tenants: &[Tenant]) {
+        let before = Arc::clone(&self.callers.read());
+        let callers = tenants.iter().map(|tenant| {
+            let mut known = before.iter();
+            let same = known.find(|one| one.tenant.name == tenant.name && one.tenant.rate == tenant.rate);
+            Caller {
+                tenant: Arc::new(tenant.clone()),
+                bucket: same.map_or_else(
+                    || Arc::new(TenantBucket::new(tenant.rate)),
+                    |same| Arc::clone(&same.bucket),
+                ),
+            }
+        });
+        *self.callers.write() = callers.collect();
     }
 
     /// Admits a request that may change something. None is admitted while draining.
@@ -108,13 +138,13 @@ impl Admission {
         headers: &HeaderMap,
         scope: Scope,
     ) -> Result<Admitted, Rejected> {
-        let Caller { tenant, within_rate } = self.identify(peer, headers, scope)?;
+        let Identified { tenant, within_rate } = self.identify(peer, headers, scope)?;
         if self.is_draining() {
             return Err(unavailable(SHUTTING_DOWN, SHUTDOWN_RETRY_S));
         }
         within_rate?;
         let permit = self.limits.receive().map_err(overloaded)?;
-        Ok(admitted(tenant, permit, Some(self.limits.count())))
+        Ok(admitted(tenant.as_deref(), permit, Some(self.limits.count())))
     }
 
     /// Admits a read, also while draining.
@@ -124,9 +154,10 @@ impl Admission {
         headers: &HeaderMap,
         scope: Scope,
     ) -> Result<Admitted, Rejected> {
-        let Caller { tenant, within_rate } = self.identify(peer, headers, scope)?;
+        let Identified { tenant, within_rate } = self.identify(peer, headers, scope)?;
         within_rate?;
-        Ok(admitted(tenant, self.limits.read().map_err(overloaded)?, None))
+        let permit = self.limits.read().map_err(overloaded)?;
+        Ok(admitted(tenant.as_deref(), permit, None))
     }
 
     /// Counts a look-up against the rate of this caller and reference. The reference need not exist: a limit of existing
@@ -179,16 +210,16 @@ impl Admission {
     }
 
     /// Finds the caller and takes a token from its bucket. `Err`: no key that opens this path.
-    fn identify(&self, peer: IpAddr, headers: &HeaderMap, scope: Scope) -> Result<Caller<'_>, Rejected> {
-        let tenant = self.tenant(headers, scope);
-        let taken = match tenant {
-            Ok(Some((index, _))) => self.buckets.take_for_tenant(index),
-            Ok(None) | Err(()) => self.buckets.take_for_address(self.caller_address(peer, headers)),
+    fn identify(&self, peer: IpAddr, headers: &HeaderMap, scope: Scope) -> Result<Identified, Rejected> {
+        let caller = self.caller(headers, scope);
+        let taken = match &caller {
+            Ok(Some(caller)) => caller.bucket.take(),
+            Ok(None) | Err(()) => self.addresses.take(self.caller_address(peer, headers)),
         };
         let within_rate = taken.map_err(rate_limited);
-        match tenant {
-            Ok(tenant) => Ok(Caller {
-                tenant: tenant.map(|(_, tenant)| tenant),
+        match caller {
+            Ok(caller) => Ok(Identified {
+                tenant: caller.map(|caller| caller.tenant),
                 within_rate,
             }),
             // A caller above its rate learns only that, and nothing about its key.
@@ -196,24 +227,25 @@ impl Admission {
         }
     }
 
-    /// The tenant and its index. `Ok(None)`: no tenants are configured. `Err`: no key that opens this path.
-    fn tenant(&self, headers: &HeaderMap, scope: Scope) -> Result<Option<(usize, &Tenant)>, ()> {
-        if self.tenants.is_empty() {
+    /// The caller. `Ok(None)`: no tenants are configured. `Err`: no key that opens this path.
+    fn caller(&self, headers: &HeaderMap, scope: Scope) -> Result<Option<Caller>, ()> {
+        let callers = Arc::clone(&self.callers.read());
+        if callers.is_empty() {
             return Ok(None);
         }
         let key: [u8; 32] = Sha256::digest(presented_key(headers)?).into();
         let mut found = None;
         // Every key is compared, in constant time, so that the time tells nothing about the keys.
-        for (index, tenant) in self.tenants.iter().enumerate() {
-            for known in &tenant.key_sha256 {
+        for caller in &*callers {
+            for known in &caller.tenant.key_sha256 {
                 if key.ct_eq(known).into() {
-                    found = Some((index, tenant));
+                    found = Some(caller);
                 }
             }
         }
         found
-            .filter(|(_, tenant)| tenant.scopes.contains(&scope))
-            .map(Some)
+            .filter(|caller| caller.tenant.scopes.contains(&scope))
+            .map(|caller| Some(caller.clone()))
             .ok_or(())
     }
 

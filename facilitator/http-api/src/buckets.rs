@@ -114,40 +114,43 @@ impl<K: Hash + Eq + Clone> BoundedBuckets<K> {
     }
 }
 
-/// The buckets of all callers. `None` stands for no limit.
-pub(super) struct Buckets {
-    clock: TokioClock,
-    by_address: BoundedBuckets<IpAddr>,
-    by_tenant: Vec<Option<Limiter<NotKeyed, InMemoryState>>>,
-}
+/// The buckets of callers without a tenant.
+pub(super) struct AddressBuckets(BoundedBuckets<IpAddr>);
 
-impl Buckets {
-    /// `tenants`: the rate of each tenant, in the order of their indices.
-    pub(super) fn new(address: Rate, tenants: impl Iterator<Item = Rate>) -> Self {
-        let clock = TokioClock {
-            start: Instant::now(),
-        };
-        let tenant =
-            |rate| quota(rate).map(|quota| Limiter::new(quota, InMemoryState::default(), clock.clone()));
-        Self {
-            by_tenant: tenants.map(tenant).collect(),
-            by_address: BoundedBuckets::new(address),
-            clock,
-        }
+impl AddressBuckets {
+    pub(super) fn new(rate: Rate) -> Self {
+        Self(BoundedBuckets::new(rate))
     }
 
     /// Takes one token from the bucket of an address. `Err`: seconds until there is a token, at least 1.
-    pub(super) fn take_for_address(&self, address: IpAddr) -> Result<(), u64> {
-        self.by_address.take(&bucket_address(address))
+    pub(super) fn take(&self, address: IpAddr) -> Result<(), u64> {
+        self.0.take(&bucket_address(address))
+    }
+}
+
+/// The bucket of one tenant.
+pub(super) struct TenantBucket {
+    clock: TokioClock,
+    /// `None`: no limit.
+    limiter: Option<Limiter<NotKeyed, InMemoryState>>,
+}
+
+impl TenantBucket {
+    pub(super) fn new(rate: Rate) -> Self {
+        let clock = TokioClock {
+            start: Instant::now(),
+        };
+        let limiter = quota(rate).map(|quota| Limiter::new(quota, InMemoryState::default(), clock.clone()));
+        Self { clock, limiter }
     }
 
-    /// Takes one token from the bucket of a tenant. `Err`: seconds until there is a token, at least 1.
-    pub(super) fn take_for_tenant(&self, index: usize) -> Result<(), u64> {
-        match self.by_tenant.get(index) {
-            Some(Some(limiter)) => limiter
+    /// Takes one token. `Err`: seconds until there is a token, at least 1.
+    pub(super) fn take(&self) -> Result<(), u64> {
+        match &self.limiter {
+            Some(limiter) => limiter
                 .check()
                 .map_err(|until| retry_after_s(&self.clock, &until)),
-            Some(None) | None => Ok(()),
+            None => Ok(()),
         }
     }
 }
@@ -188,27 +191,27 @@ mod tests {
         IpAddr::V4(Ipv4Addr::from_bits(n))
     }
 
-    fn buckets() -> Buckets {
-        Buckets::new(RATE, std::iter::empty())
+    fn buckets() -> AddressBuckets {
+        AddressBuckets::new(RATE)
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_burst_passes_then_the_rate_holds() {
         let buckets = buckets();
         for _ in 0..3 {
-            assert_eq!(buckets.take_for_address(address(1)), Ok(()));
+            assert_eq!(buckets.take(address(1)), Ok(()));
         }
-        assert_eq!(buckets.take_for_address(address(1)), Err(2));
+        assert_eq!(buckets.take(address(1)), Err(2));
         assert_eq!(
-            buckets.take_for_address(address(2)),
+            buckets.take(address(2)),
             Ok(()),
             "other addresses are not limited"
         );
         tokio::time::advance(Duration::from_millis(1_500)).await;
-        assert_eq!(buckets.take_for_address(address(1)), Err(1));
+        assert_eq!(buckets.take(address(1)), Err(1));
         tokio::time::advance(Duration::from_millis(500)).await;
-        assert_eq!(buckets.take_for_address(address(1)), Ok(()));
-        assert_eq!(buckets.take_for_address(address(1)), Err(2));
+        assert_eq!(buckets.take(address(1)), Ok(()));
+        assert_eq!(buckets.take(address(1)), Err(2));
     }
 
     #[tokio::test(start_paused = true)]
@@ -217,14 +220,15 @@ mod tests {
             per_minute: 0,
             burst: 1,
         };
-        let buckets = Buckets::new(unlimited, [RATE, unlimited].into_iter());
+        let buckets = AddressBuckets::new(unlimited);
+        let [limited, free] = [RATE, unlimited].map(TenantBucket::new);
         for _ in 0..3 {
-            assert_eq!(buckets.take_for_tenant(0), Ok(()));
+            assert_eq!(limited.take(), Ok(()));
         }
-        assert_eq!(buckets.take_for_tenant(0), Err(2));
+        assert_eq!(limited.take(), Err(2));
         for _ in 0..10 {
-            assert_eq!(buckets.take_for_tenant(1), Ok(()));
-            assert_eq!(buckets.take_for_address(address(1)), Ok(()));
+            assert_eq!(free.take(), Ok(()));
+            assert_eq!(buckets.take(address(1)), Ok(()));
         }
     }
 
@@ -232,14 +236,14 @@ mod tests {
     async fn t15_memory_is_bounded_and_the_emptiest_buckets_are_kept() {
         let buckets = buckets();
         for _ in 0..3 {
-            assert_eq!(buckets.take_for_address(address(0)), Ok(()));
+            assert_eq!(buckets.take(address(0)), Ok(()));
         }
         for n in 1..=100_000 {
-            assert_eq!(buckets.take_for_address(address(n)), Ok(()));
+            assert_eq!(buckets.take(address(n)), Ok(()));
         }
-        assert!(buckets.by_address.store.0.len() <= MAX_BUCKETS);
+        assert!(buckets.0.store.0.len() <= MAX_BUCKETS);
         assert_eq!(
-            buckets.take_for_address(address(0)),
+            buckets.take(address(0)),
             Err(2),
             "a flood of others does not refill a bucket"
         );

@@ -19,14 +19,14 @@ use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
 use telemetry::Metrics;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::app::App;
 use super::reply::Peer;
 use super::router::router;
-use crate::settings::Settings;
+use crate::settings::{Settings, Tenant};
 
 /// Longest pause between requests, and longest time for a request's headers. Longer than the keep-alive times of usual
 /// clients (Node 4 s, proxies 60 s), so that the client closes first and no POST arrives at a closing connection.
@@ -39,7 +39,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Binds the configured address and serves until `shutdown`, then drains. The port is opened here and not earlier. No
-/// response contains one of `keys`.
+/// response contains one of `keys`. Each new value of `tenants` replaces the tenants of the settings.
 ///
 /// # Errors
 /// When the address can't be bound.
@@ -48,10 +48,11 @@ pub async fn serve(
     service: Arc<dyn Service>,
     metrics: Arc<Metrics>,
     keys: KeyDigests,
+    tenants: watch::Receiver<Vec<Tenant>>,
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
     let listener = TcpListener::bind(settings.server.listen).await?;
-    serve_on(listener, settings, service, metrics, keys, shutdown).await
+    serve_on(listener, settings, service, metrics, keys, tenants, shutdown).await
 }
 
 /// Like [`serve`], on a bound listener.
@@ -64,6 +65,7 @@ pub async fn serve_on(
     service: Arc<dyn Service>,
     metrics: Arc<Metrics>,
     keys: KeyDigests,
+    tenants: watch::Receiver<Vec<Tenant>>,
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
     let address = listener.local_addr()?;
@@ -77,6 +79,7 @@ pub async fn serve_on(
         tokio::select! {
             () = &mut accept => {}
             () = monitor_disk(&app, settings) => {}
+            () = follow_tenants(&app, tenants) => {}
             () = shutdown => {
                 tracing::info!(in_flight = app.admission.in_flight(), "drain_started: new payments get 503");
                 app.admission.drain();
@@ -101,6 +104,14 @@ pub async fn serve_on(
     Ok(())
 }
 
+/// Never returns.
+async fn follow_tenants(app: &App, mut tenants: watch::Receiver<Vec<Tenant>>) {
+    while tenants.changed().await.is_ok() {
+        app.admission.replace_tenants(&tenants.borrow_and_update());
+    }
+    std::future::pending().await
+}
+
 /// Never returns. Without a data directory there is no journal on a disk, and nothing to monitor.
 async fn monitor_disk(app: &App, settings: &Settings) {
     if settings.data_directory.is_dir() {
@@ -109,18 +120,19 @@ async fn monitor_disk(app: &App, settings: &Settings) {
     std::future::pending().await
 }
 
-/// Completes on SIGTERM, SIGINT, or SIGHUP, which a terminal sends when it is closed: each starts a drain and none aborts
+/// Completes on SIGTERM and SIGINT, and on SIGHUP where that is the end of a terminal: each starts a drain and none aborts
 /// the process. The handlers are installed when this is called, before the future is polled.
-pub fn shutdown_signal() -> impl Future<Output = ()> {
+pub fn shutdown_signal(has_terminal: bool) -> impl Future<Output = ()> {
     use tokio::signal::unix::{SignalKind, signal};
 
+    let hangup = has_terminal.then(|| ("SIGHUP", SignalKind::hangup()));
     let signals = [
         ("SIGTERM", SignalKind::terminate()),
         ("SIGINT", SignalKind::interrupt()),
-        ("SIGHUP", SignalKind::hangup()),
     ];
     let handled: Vec<_> = signals
         .into_iter()
+        .chain(hangup)
         .filter_map(|(name, kind)| match signal(kind) {
             Ok(signal) => Some((name, signal)),
             Err(error) => {

@@ -1,7 +1,6 @@
 //! The handlers of a plugin that does not run: each call is a fault that says why. Its kinds are not ready, its recorded payments
 //! wait, and everything else is served.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use sdk_plugin::chain::{
@@ -12,6 +11,8 @@ use sdk_plugin::scheme::{
     Identity, Judgement, Plan, Planned, RouteRequest, RouteResponse, SchemeCheck, Step, Supported, Verdict,
 };
 use sdk_plugin::{ChainDriver, Cx, Fault, Manifest, PaymentRequest, SchemeHandler, async_trait};
+
+use super::slot::Handlers;
 
 /// A plugin that does not run.
 #[derive(Debug)]
@@ -25,25 +26,9 @@ impl Absent {
     }
 }
 
-/// The handlers of a plugin that was not loaded, by scheme name and by CAIP-2 namespace.
-#[derive(Clone)]
-pub struct AbsentHandlers {
-    pub schemes: BTreeMap<String, Arc<dyn SchemeHandler>>,
-    pub drivers: BTreeMap<String, Arc<dyn ChainDriver>>,
-}
-
-impl std::fmt::Debug for AbsentHandlers {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("AbsentHandlers")
-            .field("schemes", &self.schemes.keys())
-            .field("drivers", &self.drivers.keys())
-            .finish()
-    }
-}
-
 /// The handlers that a manifest promises, all of which answer `why`: a sentence for the operator.
 #[must_use]
-pub fn absent(manifest: &Manifest, why: &str) -> AbsentHandlers {
+pub fn absent(manifest: &Manifest, why: &str) -> Handlers {
     let absent = Arc::new(Absent { why: why.to_owned() });
     let schemes = manifest.schemes.iter().map(|role| {
         let handler: Arc<dyn SchemeHandler> = Arc::clone(&absent) as _;
@@ -53,7 +38,7 @@ pub fn absent(manifest: &Manifest, why: &str) -> AbsentHandlers {
         let driver: Arc<dyn ChainDriver> = Arc::clone(&absent) as _;
         (role.family.clone(), driver)
     });
-    AbsentHandlers {
+    Handlers {
         schemes: schemes.collect(),
         drivers: drivers.collect(),
     }

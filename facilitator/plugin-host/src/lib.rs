@@ -16,6 +16,7 @@
 //! | `runner` | that process |
 //! | `crumbs` | whose code each thread runs, for the next start |
 //! | `absent` | the handlers of a plugin that is not loaded |
+//! | `slot` | handlers that a reload replaces |
 //!
 //! What a plugin can do to the core is bounded: it runs only on its own threads, an answer has a deadline and a largest
 //! size, calls and host calls have limits, and a completion that comes twice, too late or without a call completes nothing.
@@ -56,9 +57,10 @@ mod request;
 pub mod runner;
 mod signal;
 mod signature;
+mod slot;
 mod table;
 
-pub use absent::{AbsentHandlers, absent};
+pub use absent::absent;
 pub use config::{ValidationError, matches_form, validate};
 pub use error::{ErrorKind, PluginError};
 pub use instance::HealthProbe;
@@ -71,3 +73,4 @@ pub use pin::{Pin, Sha256Digest};
 pub use request::InstanceRequest;
 pub use signal::signal_text;
 pub use signature::{KeyError, TrustedKey};
+pub use slot::{Handlers, Slot};

@@ -3,6 +3,7 @@
 
 use std::fs::{self, File};
 use std::net::TcpListener;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -10,6 +11,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use devnet::{Account, SolanaKey};
+use rustix::pty::{self, OpenptFlags};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -48,6 +50,8 @@ pub struct Settings {
     pub environment: Vec<(String, String)>,
     /// Where standard output and error go.
     pub output: Output,
+    /// Standard input is a terminal.
+    pub terminal: bool,
     /// A Solana network beside the EVM one, or alone when there are no EVM node URLs.
     pub solana: Option<SolanaNetwork>,
     /// Where configuration, data and log go, an empty folder; one that disappears with the handle when not given.
@@ -147,6 +151,7 @@ impl Settings {
             port: None,
             environment: Vec::new(),
             output: Output::Log,
+            terminal: false,
             solana: None,
             folder: None,
             follow_blocks: false,
@@ -191,11 +196,16 @@ impl Settings {
                 toml += &format!("{key} = {value}\n");
             }
         }
-        toml += &format!("{}\n\n[plugin.evm]\nfile = {file:?}\n", self.network);
-        if !self.plugin.lines().any(|line| line.starts_with("sha256")) {
-            toml += &format!("sha256 = \"{}\"\n", binaries::sha256(&plugin)?);
+        toml += &format!("{}\n\n[plugin.evm]\n", self.network);
+        for (key, line) in [
+            ("file", format!("file = {file:?}\n")),
+            ("sha256", format!("sha256 = \"{}\"\n", binaries::sha256(&plugin)?)),
+            ("isolation", isolation().to_owned()),
+        ] {
+            if !self.plugin.lines().any(|own| own.starts_with(key)) {
+                toml += &line;
+            }
         }
-        toml += isolation();
         toml += &self.plugin;
         if let Some(config) = &self.auth_capture {
             let plugin = binaries::auth_capture_plugin()?;
@@ -208,6 +218,19 @@ impl Settings {
 
 fn variable(number: usize) -> String {
     format!("SWITCHYARD_TEST_KEY_{number}")
+}
+
+fn open_terminal() -> std::io::Result<OwnedFd> {
+    let terminal = pty::openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY)?;
+    pty::grantpt(&terminal)?;
+    pty::unlockpt(&terminal)?;
+    Ok(terminal)
+}
+
+/// The end of a terminal that a process reads.
+fn terminal_end(terminal: &OwnedFd) -> std::io::Result<Stdio> {
+    let name = pty::ptsname(terminal, Vec::new())?;
+    Ok(File::open(name.to_string_lossy().as_ref())?.into())
 }
 
 fn fee_payer_variable(number: usize) -> String {
@@ -224,6 +247,8 @@ pub struct Facilitator {
     port: u16,
     environment: Vec<(String, String)>,
     output: Output,
+    /// The other end of its terminal.
+    terminal: Option<OwnedFd>,
     child: Mutex<Option<(Child, Leash)>>,
     client: Client,
 }
@@ -310,6 +335,7 @@ impl Facilitator {
             port,
             environment,
             output: settings.output,
+            terminal: settings.terminal.then(open_terminal).transpose().map_err(lost)?,
             child: Mutex::new(None),
             client,
         })
@@ -323,12 +349,16 @@ impl Facilitator {
         let binary = binaries::switchyard_in(&self.release)?;
         let lost = |e: std::io::Error| Error(format!("cannot start {}: {e}", binary.display()));
         let (out, error) = self.output_ends().map_err(lost)?;
+        let input = match &self.terminal {
+            Some(terminal) => terminal_end(terminal).map_err(lost)?,
+            None => Stdio::null(),
+        };
         let child = Command::new(&binary)
             .arg("serve")
             .arg("--config")
             .arg(self.config_file())
             .envs(self.environment.iter().cloned())
-            .stdin(Stdio::null())
+            .stdin(input)
             .stdout(out)
             .stderr(error)
             .spawn()
@@ -448,7 +478,7 @@ impl Facilitator {
         self.signal("TERM");
     }
 
-    /// SIGHUP, as a terminal sends it when it is closed, without waiting for what it does.
+    /// SIGHUP, as a terminal sends it when it is closed, or an operator for a reload, without waiting for what it does.
     ///
     /// # Panics
     /// When the signal cannot be sent.

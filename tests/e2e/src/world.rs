@@ -280,6 +280,13 @@ impl Builder {
         self
     }
 
+    /// Standard input of the process is a terminal.
+    #[must_use]
+    pub fn terminal(mut self) -> Builder {
+        self.settings.terminal = true;
+        self
+    }
+
     /// Polls follow the chain's blocks, as by default.
     #[must_use]
     pub fn follow_blocks(mut self) -> Builder {

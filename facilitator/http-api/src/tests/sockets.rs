@@ -30,6 +30,7 @@ async fn start(service: Scripted, settings: Settings) -> Running {
             Arc::new(service),
             Arc::new(Metrics::default()),
             KeyDigests::default(),
+            tokio::sync::watch::channel(Vec::new()).1,
             shutdown,
         )
         .await

@@ -1,6 +1,7 @@
 //! Builds a running facilitator from a configuration: keys, journal, nodes, plugins, registry, engine, in that order. The
 //! caller opens the port last.
 
+pub mod admin;
 mod chain;
 mod journal_requirements;
 mod journals;
@@ -9,11 +10,13 @@ mod plugin_references;
 mod plugins;
 mod preflight;
 pub mod quarantine;
+mod reload;
 mod survey;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::config::{Config, ConfigErrors};
 use base::calls::CallTable;
@@ -29,14 +32,21 @@ use host::services::HostResources;
 use journal::Journal;
 use journal::memory::MemoryJournal;
 use journal::plugin_rows::JournalRows;
+use parking_lot::Mutex;
 use quarantine::Quarantine;
+use reload::Reloader;
 use telemetry::metrics::Metrics;
+use tokio::sync::watch;
 
 pub use chain::Chains;
 pub use journal_requirements::missing_from_config;
 pub use journals::JournalReader;
 pub use preflight::{Preflight, cannot_listen, preflight};
+pub use reload::Report;
 pub use survey::{Survey, SurveyedPlugin, family};
+
+/// How long a reload waits for the checks of what it has replaced.
+const CHECK_AFTER_RELOAD: Duration = Duration::from_secs(10);
 
 /// Why the facilitator does not start.
 #[derive(Debug, thiserror::Error)]
@@ -59,8 +69,9 @@ pub struct App {
     pub keys: KeyDigests,
     networks: Vec<Arc<Network>>,
     ops: Ops,
+    reloader: Reloader,
     /// Dropped when the process ends in order.
-    quarantine: Option<Quarantine>,
+    quarantine: Arc<Mutex<Option<Quarantine>>>,
 }
 
 /// Whether what plugins do to the process is recorded.
@@ -169,9 +180,26 @@ impl App {
 
     /// Records that the process serves from now on: a plugin that ends it later is loaded once more.
     pub fn serves(&self) {
-        if let Some(quarantine) = &self.quarantine {
+        if let Some(quarantine) = &*self.quarantine.lock() {
             quarantine.serves();
         }
+    }
+
+    /// The tenants, now and after each reload.
+    #[must_use]
+    pub fn tenants(&self) -> watch::Receiver<Vec<http_api::Tenant>> {
+        self.reloader.tenants()
+    }
+
+    /// Replaces plugins and tenants by those of the configuration file as it is now.
+    ///
+    /// # Errors
+    /// The file has errors: nothing was replaced.
+    pub async fn reload(&self) -> Result<Report, String> {
+        let report = self.reloader.reload().await?;
+        // A node that does not answer must not keep the operator waiting.
+        let _ = tokio::time::timeout(CHECK_AFTER_RELOAD, self.engine.check_everything()).await;
+        Ok(report)
     }
 
     /// Builds everything without resuming the journal. `journal` opens it.
@@ -204,7 +232,10 @@ impl App {
             Watched::Yes => Some(Quarantine::begin(&plugin_folder(config), &*clock)),
             Watched::No => None,
         };
-        let registry = plugins::load(config, &survey, &custody, &resources, quarantine.as_mut()).await?;
+        let (registry, serving) =
+            plugins::load(config, &survey, &custody, &resources, quarantine.as_mut()).await?;
+        let quarantine = Arc::new(Mutex::new(quarantine));
+        let reloader = Reloader::new(config, serving, Arc::clone(&metrics), Arc::clone(&quarantine));
         let networks = registry.networks().cloned().collect();
         let nodes: Arc<dyn NodePools> = Arc::<RpcPools>::clone(&rpc);
         let ops = Ops::new(calls, Arc::clone(&metrics), Budgets::default()).with_nodes(nodes);
@@ -224,6 +255,7 @@ impl App {
             keys: custody.digests(),
             networks,
             ops,
+            reloader,
             quarantine,
         })
     }

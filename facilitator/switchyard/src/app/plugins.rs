@@ -8,19 +8,26 @@ use engine::registry::{Checked, Granted, Instance, Kind, Network, NetworkSetting
 use host::custody::Custody;
 use host::rpc::MethodList;
 use host::services::{FamilyMethods, HostResources, InstanceGrants, InstanceHost};
-use plugin_host::{self as plugin, InstanceRequest, Isolation, LoadRequest, Loaded, RunnerSettings, Sandbox};
-use sdk_plugin::{ChainDriver, SchemeHandler};
+use plugin_host::{
+    self as plugin, InstanceRequest, Isolation, LoadRequest, Loaded, RunnerSettings, Sandbox, Slot,
+};
+use sdk_plugin::manifest::SchemeRole;
 
 use super::quarantine::{Quarantine, Running};
 use super::survey::{Survey, SurveyedPlugin, family};
 use super::{StartError, plugin_folder};
 use crate::config::{Config, ConfigErrors, Network as NetworkConfig};
 
-/// The handlers of an instance, whether it runs or not.
-struct Handlers {
+/// An instance that serves, whether its plugin runs or not.
+#[derive(Debug)]
+pub(super) struct Serving {
+    pub(super) plugin: SurveyedPlugin,
+    pub(super) host: Arc<InstanceHost>,
+    /// What the registry calls.
+    pub(super) slot: Arc<Slot>,
+    /// Counts its reloads, from 1.
+    pub(super) generation: u32,
     instance: Arc<Instance>,
-    schemes: BTreeMap<String, Arc<dyn SchemeHandler>>,
-    drivers: BTreeMap<String, Arc<dyn ChainDriver>>,
 }
 
 pub(super) async fn load(
@@ -29,9 +36,9 @@ pub(super) async fn load(
     custody: &Custody,
     resources: &HostResources,
     mut quarantine: Option<&mut Quarantine>,
-) -> Result<Registry, StartError> {
+) -> Result<(Registry, Vec<Serving>), StartError> {
     let methods = methods(survey);
-    let mut loaded: BTreeMap<String, Handlers> = BTreeMap::new();
+    let mut loaded: Vec<Serving> = Vec::new();
     if let Some(quarantine) = quarantine.as_deref_mut() {
         let running = (1..).zip(&survey.instances).map(|(id, one)| Running {
             id,
@@ -63,7 +70,7 @@ pub(super) async fn load(
             name: one.instance.name.clone(),
             plugin: one.manifest.id.clone(),
             services: one.manifest.services.iter().cloned().collect(),
-            host,
+            host: Arc::<InstanceHost>::clone(&host),
         });
         let handlers = match plugin {
             Ok(plugin) => {
@@ -71,8 +78,7 @@ pub(super) async fn load(
                     quarantine.record_code(number, plugin.code);
                 }
                 tracing::info!(plugin = %one.manifest.id, version = %one.manifest.version, sha256 = %one.sha256, "plugin_loaded");
-                Handlers {
-                    instance,
+                plugin::Handlers {
                     schemes: plugin.schemes,
                     drivers: plugin.drivers,
                 }
@@ -80,21 +86,23 @@ pub(super) async fn load(
             Err(why) => {
                 tracing::error!(plugin = %one.manifest.id, sha256 = %one.sha256,
                     "plugin_not_loaded: nothing of it is served, and its recorded payments wait: {why}");
-                let absent = plugin::absent(&one.manifest, &why);
-                Handlers {
-                    instance,
-                    schemes: absent.schemes,
-                    drivers: absent.drivers,
-                }
+                plugin::absent(&one.manifest, &why)
             }
         };
-        loaded.insert(one.instance.name.clone(), handlers);
+        loaded.push(Serving {
+            plugin: one.clone(),
+            host,
+            slot: Slot::new(handlers),
+            generation: 1,
+            instance,
+        });
     }
-    register(config, survey, custody, &loaded).map_err(StartError::Other)
+    let registry = register(config, survey, custody, &loaded).map_err(StartError::Other)?;
+    Ok((registry, loaded))
 }
 
 /// Where an instance's code runs. Not in this process, where it has ended the last one.
-fn isolation(one: &SurveyedPlugin, blame: Option<&str>) -> Isolation {
+pub(super) fn isolation(one: &SurveyedPlugin, blame: Option<&str>) -> Isolation {
     let runner = one.instance.runner.clone();
     match blame {
         Some(blame) if !one.is_isolated() => {
@@ -118,20 +126,7 @@ async fn load_one(
     host: Arc<InstanceHost>,
     isolation: Isolation,
 ) -> Result<Result<Loaded, String>, StartError> {
-    let request = LoadRequest {
-        path: one.instance.file.clone(),
-        pin: one.pin,
-        libraries: one.instance.libraries.clone(),
-        copies: plugin_folder(config),
-        isolation,
-        instance: InstanceRequest {
-            instance_id: number,
-            config: one.instance.config.clone(),
-            host,
-            limits: plugin::Limits::default(),
-        },
-    };
-    match plugin::load(request).await {
+    match plugin::load(request(config, one, number, host, isolation)).await {
         Ok(loaded) => Ok(Ok(loaded)),
         Err(error) if config.plugins.strict => {
             let key = format!("plugin.{}", one.instance.name);
@@ -139,6 +134,35 @@ async fn load_one(
         }
         Err(error) => Ok(Err(error.to_string())),
     }
+}
+
+pub(super) fn request(
+    config: &Config,
+    one: &SurveyedPlugin,
+    instance_id: u64,
+    host: Arc<InstanceHost>,
+    isolation: Isolation,
+) -> LoadRequest {
+    LoadRequest {
+        path: one.instance.file.clone(),
+        pin: one.pin,
+        libraries: one.instance.libraries.clone(),
+        copies: plugin_folder(config),
+        isolation,
+        instance: InstanceRequest {
+            instance_id,
+            config: one.instance.config.clone(),
+            host,
+            limits: plugin::Limits::default(),
+        },
+    }
+}
+
+/// What a scheme of an instance may call on a network.
+pub(super) fn granted(role: &SchemeRole, one: &SurveyedPlugin, network: &str) -> Vec<Granted> {
+    let config = &one.instance.config;
+    let grants = role.calls.iter();
+    grants.map(|grant| Granted::of(grant, config, network)).collect()
 }
 
 /// JSON-RPC methods by family, as the drivers' manifests list them.
@@ -159,17 +183,19 @@ fn register(
     config: &Config,
     survey: &Survey,
     custody: &Custody,
-    loaded: &BTreeMap<String, Handlers>,
+    loaded: &[Serving],
 ) -> Result<Registry, String> {
+    let named = |name: &str| loaded.iter().find(|serving| serving.plugin.instance.name == name);
     let mut registry = Registry::default();
     let mut networks: BTreeMap<&str, Arc<Network>> = BTreeMap::new();
     for (id, network) in &config.networks {
         let Some(one) = survey.driver_of(id) else { continue };
-        let Some(plugin) = loaded.get(&one.instance.name) else {
+        let Some(plugin) = named(&one.instance.name) else {
             continue;
         };
         let instance = &plugin.instance;
-        let Some(driver) = plugin.drivers.get(family(id)) else {
+        let handlers = plugin.slot.handlers();
+        let Some(driver) = handlers.drivers.get(family(id)) else {
             return Err(format!(
                 "{} does not export the driver that its manifest declares",
                 one.manifest.id
@@ -183,16 +209,17 @@ fn register(
         networks.insert(id, built);
     }
     for one in &survey.instances {
-        let Some(plugin) = loaded.get(&one.instance.name) else {
+        let Some(plugin) = named(&one.instance.name) else {
             continue;
         };
         let instance = &plugin.instance;
+        let handlers = plugin.slot.handlers();
         for id in &one.networks {
             let Some(network) = networks.get(id.as_str()) else {
                 continue;
             };
             for role in one.schemes(family(id)) {
-                let Some(handler) = plugin.schemes.get(&role.scheme) else {
+                let Some(handler) = handlers.schemes.get(&role.scheme) else {
                     return Err(format!(
                         "{} does not export the scheme {}",
                         one.manifest.id, role.scheme
@@ -205,11 +232,7 @@ fn register(
                         network: Arc::clone(network),
                         handler: Arc::clone(handler),
                         instance: Arc::clone(instance),
-                        grants: role
-                            .calls
-                            .iter()
-                            .map(|grant| Granted::of(grant, &one.instance.config, id))
-                            .collect(),
+                        grants: granted(role, one, id),
                         routes: role.routes,
                         payload_authorizes: role.payload_authorizes,
                         checked: Checked::default(),

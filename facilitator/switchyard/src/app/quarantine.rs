@@ -166,6 +166,12 @@ impl Quarantine {
         self.write_running();
     }
 
+    /// Records another instance, before its file is loaded.
+    pub(super) fn add(&mut self, running: Running) {
+        self.running.push(running);
+        self.write_running();
+    }
+
     /// Records where the code of an instance is.
     pub(super) fn record_code(&mut self, id: u64, code: Vec<(u64, u64)>) {
         if let Some(known) = self.running.iter_mut().find(|known| known.id == id) {

@@ -60,13 +60,14 @@ enum Command {
         /// For lists of processes.
         name: Option<String>,
     },
-    /// Serve payments until SIGTERM, SIGINT or SIGHUP.
+    /// Serve payments until SIGTERM or SIGINT.
     #[command(after_help = "\
 Example:
   SWITCHYARD_KEY=0x… switchyard serve --config switchyard.toml
 
 Unfinished payments in the journal are resumed before the port opens. On any of these signals new payments get 503,
-requests in flight have [server] drain_seconds to finish, and the process exits with status 0.
+requests in flight have [server] drain_seconds to finish, and the process exits with status 0. SIGHUP reloads plugins and tenants
+(`switchyard plugin reload`); where standard input is a terminal, it means that the terminal was closed, and drains, too.
 The variable SWITCHYARD_LOG overrides [log] level, for instance SWITCHYARD_LOG=info,engine=debug.")]
     Serve(ConfigFile),
     /// Check a configuration, its keys and its plugin files, and print what would be served. Also checks the port, the data
@@ -152,7 +153,7 @@ is failed in the journal and a success on the chain; a transaction of a signer t
 another fee. What no node could show is listed as `could not be read`, and is no difference.
 Exit status 0: no difference; 1: differences; 2: no difference was found, and something could not be read.")]
     Reconcile(reconcile::ReconcileCommand),
-    /// Inspect plugin files, and see which plugins ended the process.
+    /// Inspect plugin files, reload plugins, and see which of them ended the process.
     #[command(subcommand)]
     Plugin(plugin::PluginCommand),
     /// Make the hashes of API keys for the configuration.

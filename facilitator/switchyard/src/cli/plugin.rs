@@ -1,11 +1,13 @@
 //! `switchyard plugin`: what a plugin's file says, and what plugins did to the process.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 
 use super::{CliError, ConfigFile, plugin_inspect, plugin_quarantine};
+use crate::app::admin;
+use crate::config::Config;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum PluginCommand {
@@ -17,6 +19,16 @@ Example:
         /// The plugin's .so file.
         file: PathBuf,
     },
+    /// Have the running process read its configuration again, and replace plugins and tenants that have changed.
+    #[command(after_help = "\
+Example:
+  switchyard plugin reload --config switchyard.toml
+
+SIGHUP does the same where the process has no terminal. A plugin whose file, configuration or isolation has changed is loaded, started
+and checked beside the one that serves; then it takes over, and the other one ends with the last of its calls. A failure keeps the
+one that serves, and the exit status is 1. Tenants and their keys are replaced. Everything else in the file takes effect at the
+next start, and so does a plugin that wants other services, networks or call targets; the reply lists it.")]
+    Reload(ConfigFile),
     /// Show the plugins that ended the process, and which of them are in quarantine.
     #[command(after_help = "\
 Example:
@@ -41,7 +53,23 @@ Example:
 pub(super) fn run(command: PluginCommand, out: &mut dyn Write) -> Result<(), CliError> {
     match command {
         PluginCommand::Inspect { file } => plugin_inspect::inspect(&file, out),
+        PluginCommand::Reload(file) => reload(&file.config, out),
         PluginCommand::Quarantine(file) => plugin_quarantine::show(&file.config, out),
         PluginCommand::Release { name, file } => plugin_quarantine::release(&file.config, &name, out),
     }
+}
+
+fn reload(file: &Path, out: &mut dyn Write) -> Result<(), CliError> {
+    let config = Config::load(file).map_err(CliError::new)?;
+    let (is_done, lines) = admin::send(&config.data_directory, admin::RELOAD).map_err(CliError)?;
+    if !is_done {
+        return Err(CliError(lines.join("\n")));
+    }
+    if lines.is_empty() {
+        writeln!(out, "nothing has changed")?;
+    }
+    for line in lines {
+        writeln!(out, "{line}")?;
+    }
+    Ok(())
 }

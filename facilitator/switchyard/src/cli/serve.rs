@@ -1,14 +1,17 @@
 //! `switchyard serve`: reads the configuration, sets up logging, starts the core, and opens the port last.
 
+use std::io::IsTerminal as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::{CliError, open_files};
+use crate::app::admin::{self, Admin};
 use crate::app::{App, cannot_listen};
 use crate::config::{Config, ConfigErrors};
 use engine::EngineService;
 use telemetry::log;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// How long open settlements may take to finish after the drain. The next start resumes the others.
 const SETTLEMENT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -45,10 +48,11 @@ async fn run(config: &Config) -> Result<(), CliError> {
         }
     };
     app.serves();
+    let has_terminal = std::io::stdin().is_terminal();
     let lost = std::sync::OnceLock::new();
     let end = async {
         tokio::select! {
-            () = http_api::shutdown_signal() => {}
+            () = http_api::shutdown_signal(has_terminal) => {}
             unit = app.engine.lease_lost() => {
                 // Set once: the process ends then.
                 let _ = lost.set(unit);
@@ -57,10 +61,11 @@ async fn run(config: &Config) -> Result<(), CliError> {
         app.engine.leave();
     };
     tokio::select! {
-        served = http_api::serve(&settings, service, metrics, app.keys.clone(), end) => {
+        served = http_api::serve(&settings, service, metrics, app.keys.clone(), app.tenants(), end) => {
             served.map_err(|error| CliError::new(ConfigErrors(vec![cannot_listen(config, &error)])))?;
         }
         () = measured => {}
+        () = reload_on_request(config, &app, has_terminal) => {}
     }
     drain(&app).await;
     match lost.get() {
@@ -69,6 +74,66 @@ async fn run(config: &Config) -> Result<(), CliError> {
             "another node of this journal has taken {unit} over; start this one again"
         ))),
         None => Ok(()),
+    }
+}
+
+/// Reloads when an operator says so: by the admin socket, or by SIGHUP where that is not the end of a terminal. Never returns.
+async fn reload_on_request(config: &Config, app: &App, has_terminal: bool) {
+    let admin = Admin::listen(&config.data_directory).inspect_err(|error| {
+        tracing::warn!(%error, "admin_socket_missing: `switchyard plugin reload` can't reach this process; SIGHUP reloads, too");
+    });
+    let hangup = (!has_terminal).then(|| signal(SignalKind::hangup()));
+    let mut hangup = hangup.and_then(Result::ok);
+    loop {
+        let command = tokio::select! {
+            command = next(admin.as_ref().ok()) => Some(command),
+            () = hung_up(hangup.as_mut()) => None,
+        };
+        if let Some(command) = command.as_ref().filter(|command| command.text != admin::RELOAD) {
+            tracing::warn!(
+                command = command.text,
+                "an unknown command came to the admin socket"
+            );
+        }
+        let (first, lines) = match &command {
+            Some(command) if command.text != admin::RELOAD => (
+                admin::FAILED,
+                vec![format!("unknown command; write {:?}", admin::RELOAD)],
+            ),
+            Some(_) | None => match app.reload().await {
+                Ok(report) => {
+                    let first = if report.failed.is_empty() {
+                        admin::DONE
+                    } else {
+                        admin::FAILED
+                    };
+                    (first, [report.failed, report.done].concat())
+                }
+                Err(why) => {
+                    tracing::error!("not_reloaded: everything serves as before: {why}");
+                    (admin::FAILED, vec![why])
+                }
+            },
+        };
+        if let Some(command) = command {
+            command.reply(first, &lines).await;
+        }
+    }
+}
+
+async fn next(admin: Option<&Admin>) -> admin::Command {
+    match admin {
+        Some(admin) => admin.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn hung_up(signal: Option<&mut Signal>) {
+    match signal {
+        Some(signal) => {
+            signal.recv().await;
+        }
+        None => std::future::pending().await,
     }
 }
 

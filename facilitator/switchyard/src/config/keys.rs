@@ -85,7 +85,7 @@ pub const KEYS: &[Key] = &[
     key("server", "body_read_seconds", "seconds, 1 to 60", D("10"), "How long a caller may take to send its body."),
     key("server", "max_concurrent_requests", "1 to 100000", D("1024"), "The most requests that are processed at once for each network and endpoint. As many more may still be sending their body. Further ones get 503 with `Retry-After`."),
     key("server", "max_connections", "1 to 100000", D("8192"), "The most open connections; further ones wait in the kernel's queue."),
-    key("server", "drain_seconds", "seconds, 0 to 600", D("30"), "How long requests may take to finish after SIGTERM, SIGINT or SIGHUP. The next start resumes settlements that are recorded and not finished."),
+    key("server", "drain_seconds", "seconds, 0 to 600", D("30"), "How long requests may take to finish after SIGTERM or SIGINT. The next start resumes settlements that are recorded and not finished."),
     key("server", "legacy0", "true or false", D("true"), "Accept requests in the protocol's oldest form, with the member `paymentHeader`."),
     key("server", "cors_origins", "list of origins, or [\"*\"]", D("[\"*\"]"), "Web pages whose scripts may read `/supported` and `/health`, for instance [\"https://shop.example\"]; `[]` for none."),
     key("server", "cors_payments", "true or false", D("false"), "Let scripts of these pages also send `POST /verify` and `POST /settle`."),

@@ -8,13 +8,13 @@ use e2e::{World, wait};
 use serde_json::{Value, json};
 
 /// A build of `tests/plugins/fatal`, in a folder that is removed with it.
-struct Fatal {
+pub(crate) struct Fatal {
     _folder: tempfile::TempDir,
     file: PathBuf,
 }
 
 impl Fatal {
-    fn build(flags: &[&str]) -> Fatal {
+    pub(crate) fn build(flags: &[&str]) -> Fatal {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("libfatal.so");
         let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
@@ -38,7 +38,7 @@ impl Fatal {
         }
     }
 
-    fn section(&self, at: &str, how: &str) -> String {
+    pub(crate) fn section(&self, at: &str, how: &str) -> String {
         let sha256 = e2e::binaries::sha256(&self.file).expect("readable");
         format!(
             "[plugin.fatal]\nfile = {:?}\nsha256 = \"{sha256}\"\nisolation = \"none\"\nconfig = {{ at = {at:?}, how = {how:?} }}\n",
@@ -52,7 +52,7 @@ fn world(fatal: &Fatal, at: &str, how: &str) -> World {
     World::builder().more(&fatal.section(at, how)).start()
 }
 
-fn payment(world: &World, nonce: &str) -> Value {
+pub(crate) fn payment(world: &World, nonce: &str) -> Value {
     let mut body = world.payment(0).v2();
     for terms in ["/paymentRequirements/scheme", "/paymentPayload/accepted/scheme"] {
         *body.pointer_mut(terms).expect("a scheme") = json!("fatal");

@@ -29,6 +29,7 @@ mod previous;
 mod protocol;
 mod provider;
 mod refusals;
+mod reload;
 mod second_source;
 mod secrets;
 mod settlements;

@@ -205,7 +205,7 @@ fn a_finality_of_one_block_is_refused_unless_it_is_requested() {
 
 #[test]
 fn a_closed_terminal_drains_the_process_instead_of_killing_it() {
-    let mut world = World::builder().mining(Mining::Manual).start();
+    let mut world = World::builder().mining(Mining::Manual).terminal().start();
     let body = world.payment(2).v2();
     let reply = std::thread::scope(|scope| {
         let settle = scope.spawn(|| world.settle(&body));
