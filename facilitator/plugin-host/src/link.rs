@@ -14,7 +14,9 @@ use tokio::sync::Notify;
 
 use super::frame::{BodyWriter, Kind, Message};
 
-/// Most bytes that wait for a process before calls are refused.
+/// From so many waiting bytes on, nothing more is read of the process: what it requests would only add to them.
+const CLOGGED_BYTES: usize = 4 << 20;
+/// Most bytes that wait for a process. From then on calls are refused, and a result that does not fit ends the process.
 const MOST_WAITING_BYTES: usize = 32 << 20;
 
 /// The process that makes a host call, and the plugin's id of it.
@@ -51,6 +53,8 @@ struct Up {
     waiting: Waiting,
     /// `plugin.start` was answered.
     started: bool,
+    /// It did not read results that it had requested.
+    overfull: bool,
 }
 
 impl Link {
@@ -75,6 +79,7 @@ impl Link {
             socket,
             waiting: Waiting::default(),
             started: false,
+            overfull: false,
         });
         state.generation
     }
@@ -118,7 +123,7 @@ impl Link {
             Some(_) => return Err(Fault::unavailable("the plugin's process starts")),
             None => return Err(Fault::unavailable(state.why_down.clone())),
         };
-        if up.waiting.bytes > MOST_WAITING_BYTES {
+        if up.waiting.bytes() > MOST_WAITING_BYTES {
             let message = "the plugin's process reads slower than it is called";
             return Err(Fault::new(FaultKind::Overloaded, message));
         }
@@ -141,8 +146,27 @@ impl Link {
         if state.generation == key.generation
             && let Some(up) = &mut state.up
         {
+            if up.waiting.bytes() > MOST_WAITING_BYTES {
+                up.overfull = true;
+                self.changed.notify_one();
+                return;
+            }
             self.push(up, Message::new(Kind::HostDone, key.id, body));
         }
+    }
+
+    /// Whether the process has to end, because it did not read results that it had requested.
+    pub(super) fn is_overfull(&self) -> bool {
+        self.state.lock().up.as_ref().is_some_and(|up| up.overfull)
+    }
+
+    /// Whether so much waits for the process that nothing more is read of it.
+    pub(super) fn is_clogged(&self) -> bool {
+        let state = self.state.lock();
+        state
+            .up
+            .as_ref()
+            .is_some_and(|up| up.waiting.bytes() > CLOGGED_BYTES)
     }
 
     /// The instance is no longer needed.
@@ -185,7 +209,7 @@ impl Link {
     /// Whether something waits for the socket to take more.
     pub(super) fn is_waiting(&self) -> bool {
         let state = self.state.lock();
-        state.up.as_ref().is_some_and(|up| up.waiting.bytes > 0)
+        state.up.as_ref().is_some_and(|up| up.waiting.bytes() > 0)
     }
 
     /// The socket takes more.
@@ -207,8 +231,8 @@ struct Waiting {
     /// The frame that is being written, and how much of it is.
     frame: Vec<u8>,
     written: usize,
-    /// Bytes of all of them, and of each one's head.
-    bytes: usize,
+    /// Bytes of those in the queues, and of each one's head.
+    queued: usize,
 }
 
 impl Waiting {
@@ -216,11 +240,17 @@ impl Waiting {
     const HEAD: usize = 1;
 
     fn push(&mut self, message: Message) {
-        self.bytes = self.bytes.saturating_add(message.body.len() + Self::HEAD);
+        self.queued = self.queued.saturating_add(message.body.len() + Self::HEAD);
         match message.kind {
             Kind::Cancel => self.urgent.push_back(message),
             _ => self.queue.push_back(message),
         }
+    }
+
+    /// Bytes that the socket has not taken.
+    fn bytes(&self) -> usize {
+        let rest = self.frame.len().saturating_sub(self.written);
+        self.queued.saturating_add(rest)
     }
 
     /// Writes what the socket takes; `false`: it takes no more now.
@@ -246,7 +276,7 @@ impl Waiting {
         self.frame.clear();
         if let Some(message) = self.urgent.pop_front() {
             self.frame = message.frame(0).0;
-            self.bytes = self.bytes.saturating_sub(Self::HEAD);
+            self.queued = self.queued.saturating_sub(Self::HEAD);
             return true;
         }
         let Some(message) = self.queue.front() else {
@@ -258,8 +288,109 @@ impl Waiting {
         if next.is_none()
             && let Some(sent) = self.queue.pop_front()
         {
-            self.bytes = self.bytes.saturating_sub(sent.body.len() + Self::HEAD);
+            self.queued = self.queued.saturating_sub(sent.body.len() + Self::HEAD);
         }
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixStream as StdStream;
+
+    use super::*;
+    use crate::frame::Incoming;
+
+    fn pair() -> (Arc<UnixStream>, UnixStream) {
+        let (ours, theirs) = StdStream::pair().expect("a pair");
+        let [ours, theirs] = [ours, theirs].map(|end| {
+            end.set_nonblocking(true).expect("it can");
+            UnixStream::from_std(end).expect("a runtime")
+        });
+        (Arc::new(ours), theirs)
+    }
+
+    /// Reads until nothing comes for a while.
+    async fn drain(socket: &UnixStream, incoming: &mut Incoming) -> Vec<Message> {
+        let mut messages = Vec::new();
+        loop {
+            while let Some(message) = incoming.next().expect("well formed") {
+                messages.push(message);
+            }
+            let ready = tokio::time::timeout(Duration::from_millis(20), socket.readable());
+            if ready.await.is_err() {
+                return messages;
+            }
+            if let Ok(count) = socket.try_read(incoming.room()) {
+                incoming.filled(count);
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn whatever_the_socket_does_not_take_waits_until_it_does() {
+        // The last frame of the last message, too: for each number of messages another part is what waits.
+        for count in 1..=12_u64 {
+            let (ours, theirs) = pair();
+            let link = Link::new();
+            let generation = link.up(ours);
+            let mut incoming = Incoming::new(1 << 20);
+            for id in 0..count {
+                link.host_done(HostCallKey { generation, id }, 0, &[7; 40 << 10]);
+            }
+            let mut arrived = Vec::new();
+            loop {
+                arrived.extend(drain(&theirs, &mut incoming).await);
+                if !link.is_waiting() {
+                    break;
+                }
+                link.write();
+            }
+            arrived.extend(drain(&theirs, &mut incoming).await);
+            let ids: Vec<u64> = arrived.iter().map(|message| message.id).collect();
+            assert_eq!(ids, (0..count).collect::<Vec<_>>());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_cancellation_overtakes_what_waits() {
+        let (ours, theirs) = pair();
+        let link = Link::new();
+        let generation = link.up(ours);
+        for id in 0..4 {
+            link.host_done(HostCallKey { generation, id }, 0, &[7; 900 << 10]);
+        }
+        link.cancel(99);
+        let mut incoming = Incoming::new(1 << 20);
+        let mut first = Vec::new();
+        while first.is_empty() {
+            first = drain(&theirs, &mut incoming).await;
+            link.write();
+        }
+        assert_eq!(
+            first.first().map(|message| (message.kind, message.id)),
+            Some((Kind::Cancel, 99))
+        );
+    }
+
+    #[tokio::test]
+    async fn a_process_that_reads_nothing_costs_a_bounded_amount_of_memory() {
+        let (ours, _theirs) = pair();
+        let link = Link::new();
+        let generation = link.up(ours);
+        let done = |id| link.host_done(HostCallKey { generation, id }, 0, &[7; 1 << 20]);
+        (0..3).for_each(done);
+        assert!(!link.is_clogged());
+        (0..4).for_each(done);
+        assert!(link.is_clogged() && !link.is_overfull());
+        (0..1_000).for_each(done);
+        assert!(link.is_overfull());
+        let waiting = link.state.lock().up.as_ref().map(|up| up.waiting.bytes());
+        assert!(
+            waiting.is_some_and(|bytes| bytes <= MOST_WAITING_BYTES + (2 << 20)),
+            "{waiting:?}"
+        );
+        let refused = link.submit(1, 1, OperationKind::Start, Duration::ZERO, b"{}");
+        assert_eq!(refused.expect_err("too much waits").kind, FaultKind::Overloaded);
     }
 }

@@ -87,7 +87,7 @@ pub(super) fn check(path: &Path, bytes: &[u8], keys: &[TrustedKey]) -> Result<Si
         match trusted.key.verify(bytes, &signature, false) {
             Ok(()) => return Ok(Signed::By(trusted.clone())),
             Err(Error::UnexpectedKeyId) => {}
-            Err(Error::UnsupportedLegacyMode) => {
+            Err(Error::UnsupportedLegacyMode | Error::UnexpectedAlgorithm) => {
                 return Ok(Signed::No(format!(
                     "{} is a signature of an old form: sign the file again with minisign 0.10 or later",
                     file.display()
@@ -152,6 +152,12 @@ mod tests {
         assert!(message.contains("not of this file"), "{message}");
         assert!(no(check(&path, b"plugin", &keys[..1])).ends_with("is by no key of plugins.trusted_keys"));
         assert!(no(check(&path, b"plugin", &[])).ends_with("is by no key of plugins.trusted_keys"));
+        // As minisign before 0.10 signed: the algorithm is Ed instead of ED.
+        let text = std::fs::read_to_string(beside(&path)).expect("readable");
+        let signature = text.lines().nth(1).expect("a second line");
+        let legacy = text.replace(signature, &signature.replacen("RU", "RW", 1));
+        std::fs::write(beside(&path), legacy).expect("written");
+        assert!(no(check(&path, b"plugin", &keys)).contains("is a signature of an old form"));
         for text in [
             "",
             "hello",

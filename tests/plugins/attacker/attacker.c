@@ -1,7 +1,8 @@
 /* A plugin that attacks its host from within a process of its own. What it does is in its configuration; "x402.supported" answers
  * with what came of it, one extension for each attempt: "name: 0" where it worked, otherwise "name: " and the error's number.
  *
- * "do": files memory sockets processes signals environment kernel fill threads spin flood forge noise mute nothing */
+ * "do": files memory sockets processes signals environment kernel fill threads spin flood
+ *       errors forge noise mute descriptors nothing */
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -88,6 +89,21 @@ static void sockets(x402p_instance *self) {
   }
 }
 
+/* the socket to the core: the first descriptor after the standard ones */
+static int wire(void) {
+  for (int fd = 3; fd < 64; fd++)
+    if (fcntl(fd, F_GETFD) >= 0) return fd;
+  return -1;
+}
+
+/* what the core has opened, or inherited, beside the socket */
+static void descriptors(x402p_instance *self) {
+  struct stat socket, other;
+  fstat(wire(), &socket);
+  for (int fd = 3; fd < 1024; fd++)
+    if (fstat(fd, &other) == 0 && other.st_ino != socket.st_ino) tried(self, "a descriptor", 0);
+}
+
 static void processes(x402p_instance *self) {
   char *nothing[] = {NULL};
   tried(self, "fork", syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0));
@@ -129,6 +145,8 @@ static void kernel(x402p_instance *self) {
   tried(self, "clock", syscall(SYS_clock_settime, 99, &(struct timespec){0, 0}));
   tried(self, "queues", syscall(SYS_mq_open, "/x", O_CREAT | O_RDWR, 0600, NULL));
   tried(self, "shared memory", syscall(SYS_shmget, 1, 4096, 0600));
+  void *shared = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  tried(self, "shared memory without a name", shared == MAP_FAILED ? -1 : 0);
 }
 
 /* takes memory until there is none */
@@ -149,13 +167,6 @@ static void threads(x402p_instance *self) {
   pthread_t thread;
   while (count < 100000 && !pthread_create(&thread, NULL, (void *(*)(void *))pause, NULL)) count++;
   snprintf(self->result, sizeof self->result, "\"%s\"", count < 100000 ? "bounded" : "unbounded");
-}
-
-/* the socket to the core: the first descriptor after the standard ones */
-static int wire(void) {
-  for (int fd = 3; fd < 64; fd++)
-    if (fcntl(fd, F_GETFD) >= 0) return fd;
-  return -1;
 }
 
 static void frame(int fd, uint8_t kind, uint64_t id, const void *body, uint32_t len) {
@@ -181,6 +192,11 @@ static void forge(x402p_instance *self) {
     frame(wire(), HOST_CALL, parent, call, 28);
   }
   tried(self, "forged", 0);
+}
+
+/* lines of standard error without end */
+static void errors(void) {
+  for (;;) fputs("an error\n", stderr);
 }
 
 static void flood(void) {
@@ -219,6 +235,7 @@ static int32_t submit(x402p_instance *self, const x402p_call *call) {
   self->result[0] = 0;
   if (!strcmp(what, "files")) files(self);
   if (!strcmp(what, "memory")) memory(self);
+  if (!strcmp(what, "descriptors")) descriptors(self);
   if (!strcmp(what, "sockets")) sockets(self);
   if (!strcmp(what, "processes")) processes(self);
   if (!strcmp(what, "signals")) signals(self);
@@ -229,6 +246,7 @@ static int32_t submit(x402p_instance *self, const x402p_call *call) {
   if (!strcmp(what, "spin")) for (int i = 0; i < 8; i++) pthread_create(&thread, NULL, spinning, NULL);
   if (!strcmp(what, "forge")) forge(self);
   if (!strcmp(what, "flood")) flood();
+  if (!strcmp(what, "errors")) errors();
   if (!strcmp(what, "noise") && write(wire(), "this is no frame at all", 23) < 0) abort();
   if (!strcmp(what, "mute")) for (int fd = 0; fd < 64; fd++) close(fd);
   char *answer = malloc(sizeof self->result + 64);

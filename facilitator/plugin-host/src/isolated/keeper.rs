@@ -1,30 +1,28 @@
-//! The task that keeps an isolated plugin's process: starts it, reads its frames, ends it when it breaks a rule, and starts it
-//! again.
+//! The task that keeps an isolated plugin's process: reads its frames, ends it when it breaks a rule, and starts it again.
 
-use std::os::unix::net::UnixStream as StdStream;
 use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use rustix::process::DumpableBehavior;
+use rustix::thread::{CapabilitySet, CapabilitySets};
 use sdk_plugin::{Fault, FaultKind, Manifest};
-use tokio::net::UnixStream;
 use tokio::runtime::Handle;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout};
 
+use super::RunnerSettings;
 use super::process::Process;
 use super::watch::Watch;
 use super::wire::{Budget, Wire, receive};
-use super::{RunnerSettings, Sandbox};
 use crate::bridge::{Bridge, Side, current_level};
 use crate::create;
-use crate::error::{ErrorKind, PluginError};
-use crate::frame::{Incoming, Kind, Malformed, Message};
+use crate::error::PluginError;
+use crate::frame::Malformed;
 use crate::instance::{HealthProbe, Instance};
 use crate::link::Link;
 use crate::pending::{fail_all, has_overdue};
 use crate::request::InstanceRequest;
-use crate::runner::{Refused, Restrictions, SETUP_BYTES, Sandboxed, Setup};
+use crate::runner::{Restrictions, Setup};
 
 /// The pause before a process that has ended is started again: the first, and the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -60,7 +58,6 @@ pub(crate) async fn open(
         runtime.clone(),
     );
     let instance = Instance::isolated(Arc::clone(&link), bridge);
-    let privileged = rustix::process::geteuid().is_root();
     let setup = Setup {
         instance_id: bridge.instance_id,
         plugin: plugin.clone(),
@@ -71,7 +68,7 @@ pub(crate) async fn open(
         log_level: current_level() as i32,
         sandbox: Restrictions {
             memory_bytes: settings.memory_bytes,
-            user: privileged.then_some(NOBODY),
+            user: may_change_user().then_some(NOBODY),
             parent: std::process::id(),
         },
     };
@@ -89,20 +86,30 @@ pub(crate) async fn open(
     Ok(instance)
 }
 
-struct Keeper {
-    plugin: PathBuf,
-    copy: PathBuf,
-    settings: RunnerSettings,
-    setup: Setup,
-    link: Arc<Link>,
-    bridge: &'static Bridge,
+/// Whether processes can run as another user: this one must be able to end them.
+fn may_change_user() -> bool {
+    let is_able = |sets: CapabilitySets| {
+        sets.effective
+            .contains(CapabilitySet::SETUID | CapabilitySet::KILL)
+    };
+    rustix::thread::capabilities(None).is_ok_and(is_able)
+}
+
+/// Keeps one instance's process.
+pub(super) struct Keeper {
+    pub(super) plugin: PathBuf,
+    pub(super) copy: PathBuf,
+    pub(super) settings: RunnerSettings,
+    pub(super) setup: Setup,
+    pub(super) link: Arc<Link>,
+    pub(super) bridge: &'static Bridge,
 }
 
 /// A process with an instance in it.
-struct Running {
-    process: Process,
-    wire: Wire,
-    since: Instant,
+pub(super) struct Running {
+    pub(super) process: Process,
+    pub(super) wire: Wire,
+    pub(super) since: Instant,
 }
 
 /// Why a process no longer serves.
@@ -116,118 +123,6 @@ enum End {
 }
 
 impl Keeper {
-    fn fail(&self, kind: ErrorKind, message: String) -> PluginError {
-        PluginError::new(&self.plugin, kind, message)
-    }
-
-    /// Starts a process and creates an instance in it.
-    async fn start(&self) -> Result<Running, PluginError> {
-        let limit = self.bridge.limits.create_timeout;
-        let started = timeout(limit, self.start_without_limit()).await;
-        let result = started.unwrap_or_else(|_| {
-            let message = format!(
-                "it did not make an instance within {} ms: I/O belongs in plugin.start; report this to its author",
-                limit.as_millis()
-            );
-            Err(self.fail(ErrorKind::Start, message))
-        });
-        if let Err(error) = &result {
-            self.link
-                .down(format!("its process does not start: {}", error.message));
-        }
-        result
-    }
-
-    async fn start_without_limit(&self) -> Result<Running, PluginError> {
-        let cannot = |error: std::io::Error| {
-            let message = format!("its process can't be started ({error}): raise the limits of this one");
-            self.fail(ErrorKind::File, message)
-        };
-        let (ours, theirs) = StdStream::pair().map_err(cannot)?;
-        ours.set_nonblocking(true).map_err(cannot)?;
-        let socket = Arc::new(UnixStream::from_std(ours).map_err(cannot)?);
-        let RunnerSettings { program, .. } = &self.settings;
-        let name = &self.setup.manifest.id;
-        let process = Process::start(program, name, &self.copy, theirs, self.bridge).await;
-        let mut process = process.map_err(cannot)?;
-        let mut wire = Wire {
-            socket,
-            incoming: Incoming::new(self.bridge.message_bytes.max(SETUP_BYTES)),
-            generation: 0,
-        };
-        match self.hand_shake(&mut wire).await {
-            Ok(()) => Ok(Running {
-                process,
-                wire,
-                since: Instant::now(),
-            }),
-            Err(Stopped::Refused(error)) => Err(error),
-            Err(Stopped::Ended) => {
-                let how = process.end().await;
-                let message = format!("{how} while it was loaded: report this to its author");
-                Err(self.fail(ErrorKind::Start, message))
-            }
-        }
-    }
-
-    async fn hand_shake(&self, wire: &mut Wire) -> Result<(), Stopped> {
-        let setup = serde_json::to_vec(&self.setup).unwrap_or_default();
-        let written = wire.write(&Message::new(Kind::Setup, 0, setup)).await;
-        written.map_err(|_| Stopped::Ended)?;
-        let sandboxed = wire.next().await.map_err(|error| self.malformed(error))?;
-        let sandboxed: Sandboxed = match sandboxed {
-            Some(message) if message.kind == Kind::Sandboxed => serde_json::from_slice(&message.body)
-                .map_err(|_| self.malformed(Malformed("its first message does not parse")))?,
-            Some(_) => return Err(self.malformed(Malformed("its first message is another one"))),
-            None => return Err(Stopped::Ended),
-        };
-        self.check(&sandboxed)?;
-        wire.generation = self.link.up(Arc::clone(&wire.socket));
-        self.link.send(Message::new(Kind::Create, 0, Vec::new()));
-        loop {
-            let Some(message) = wire.next().await.map_err(|error| self.malformed(error))? else {
-                return Err(Stopped::Ended);
-            };
-            match message.kind {
-                Kind::Created => return Ok(()),
-                Kind::Refused => {
-                    let refused: Refused = serde_json::from_slice(&message.body)
-                        .map_err(|_| self.malformed(Malformed("its refusal does not parse")))?;
-                    return Err(Stopped::Refused(self.fail(refused.kind, refused.message)));
-                }
-                _ => {
-                    receive(self.bridge, wire.generation, &message).map_err(|error| self.malformed(error))?
-                }
-            }
-        }
-    }
-
-    /// Refuses a sandbox that lacks a part.
-    fn check(&self, sandboxed: &Sandboxed) -> Result<(), Stopped> {
-        if sandboxed.missing.is_empty() {
-            return Ok(());
-        }
-        let missing = sandboxed.missing.join("; ");
-        match self.settings.sandbox {
-            Sandbox::Full => Err(Stopped::Refused(self.fail(
-                ErrorKind::Sandbox,
-                format!(
-                    "this system lacks a part of the sandbox: {missing}; run it on one that has it, or if you trust this file, \
-                     write sandbox = \"partial\" in its entry"
-                ),
-            ))),
-            Sandbox::Partial => {
-                tracing::warn!(plugin = self.setup.manifest.id, missing, "plugin_sandbox_partial");
-                Ok(())
-            }
-        }
-    }
-
-    fn malformed(&self, error: Malformed) -> Stopped {
-        let message = format!("its process writes what is no message ({error}): report this to its author");
-        Stopped::Refused(self.fail(ErrorKind::Start, message))
-    }
-
     /// Serves one process after the other, until the instance is no longer needed.
     async fn keep(self, running: Running, instance: Weak<Instance>) {
         let mut running = Some((running, true));
@@ -282,7 +177,7 @@ impl Keeper {
                 Err(fault) => End::Rule(format!("it did not start: {}", fault.message)),
             }
         };
-        let mut watch = Watch::new(process.id, self.settings.memory_bytes, self.setup.threads);
+        let mut watch = self.new_watch(process);
         tokio::select! {
             end = self.read(wire) => end,
             end = start => end,
@@ -294,32 +189,35 @@ impl Keeper {
     /// Reads frames until there are no more, and writes what waits.
     async fn read(&self, wire: &mut Wire) -> End {
         let socket = Arc::clone(&wire.socket);
-        let mut budget = Budget::new();
         loop {
+            if self.link.is_overfull() {
+                return End::Rule("it does not read the results that it requests".to_owned());
+            }
+            let is_clogged = self.link.is_clogged();
             tokio::select! {
-                ready = socket.readable(), if budget.is_left() => {
+                ready = socket.readable(), if wire.budget.is_left() && !is_clogged => {
                     let read = match ready {
-                        Ok(()) => self.read_now(wire, &mut budget),
+                        Ok(()) => self.read_now(wire),
                         Err(error) => Err(End::Rule(format!("its socket failed ({error})"))),
                     };
                     if let Err(end) = read {
                         return end;
                     }
                 }
-                () = sleep_until(budget.renewed), if !budget.is_left() => budget = Budget::new(),
+                () = sleep_until(wire.budget.renewed), if !wire.budget.is_left() => wire.budget = Budget::new(),
                 _ = socket.writable(), if self.link.is_waiting() => self.link.write(),
                 () = self.link.changed() => {}
             }
         }
     }
 
-    fn read_now(&self, wire: &mut Wire, budget: &mut Budget) -> Result<(), End> {
-        budget.begin();
+    fn read_now(&self, wire: &mut Wire) -> Result<(), End> {
+        wire.budget.begin();
         let no_message = |error: Malformed| End::Rule(format!("it wrote what is no message ({error})"));
-        while budget.is_left() {
+        while wire.budget.is_left() {
             let message = wire.incoming.next().map_err(no_message)?;
             if let Some(message) = message {
-                budget.take(message.body.len());
+                wire.budget.take(message.body.len());
                 receive(self.bridge, wire.generation, &message).map_err(no_message)?;
                 continue;
             }
@@ -334,8 +232,12 @@ impl Keeper {
         Ok(())
     }
 
+    pub(super) fn new_watch(&self, process: &Process) -> Watch {
+        Watch::new(process.id, self.settings.memory_bytes, self.setup.threads)
+    }
+
     /// Returns why the process must end.
-    async fn watch(&self, watch: &mut Watch) -> String {
+    pub(super) async fn watch(&self, watch: &mut Watch) -> String {
         let limit = self.bridge.limits.call_timeout.saturating_mul(2);
         let mut tick = interval(WATCH_INTERVAL);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -383,11 +285,4 @@ impl Keeper {
             );
         }
     }
-}
-
-/// Why there is no instance in a process.
-enum Stopped {
-    Refused(PluginError),
-    /// It ended by itself.
-    Ended,
 }

@@ -6,13 +6,14 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | `process` | its start and its end |
+//! | `start`, `process` | its start and its end |
 //! | `keeper` | the task that serves it and starts it again |
 //! | `wire` | what it may write, and what that does |
 //! | `watch` | its memory and processor time |
 
 mod keeper;
 mod process;
+mod start;
 mod watch;
 mod wire;
 

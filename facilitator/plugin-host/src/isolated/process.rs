@@ -10,7 +10,9 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
 
+use rustix::io::Errno;
 use rustix::process::{self, Pid, PidfdFlags, Signal};
 use sdk_plugin::host::Level;
 use tokio::sync::oneshot;
@@ -21,6 +23,9 @@ use crate::signal::signal_text;
 
 /// Longest line of standard error.
 const LINE_BYTES: u64 = 2 << 10;
+/// Lines that are read of it in a window.
+const ERRORS_PER_WINDOW: u32 = 50;
+const ERRORS_WINDOW: Duration = Duration::from_millis(100);
 /// How much of the last line is kept.
 const LAST_LINE_CHARS: usize = 200;
 /// The allocator's first reservation, in KiB: by default it is larger than what a plugin may use.
@@ -58,6 +63,8 @@ impl Process {
             .env_clear()
             .env(RESERVE.0, RESERVE.1)
             .current_dir("/")
+            // Signals to the core's group are not for it: it ends when the core has drained.
+            .process_group(0)
             .stdin(OwnedFd::from(socket))
             .stdout(File::open(copy)?)
             .stderr(Stdio::piped());
@@ -86,8 +93,12 @@ impl Process {
 
     /// Ends it at once.
     pub(super) fn kill(&self) {
-        // It has ended already, otherwise.
-        let _ = process::pidfd_send_signal(&self.handle, Signal::KILL);
+        match process::pidfd_send_signal(&self.handle, Signal::KILL) {
+            Ok(()) | Err(Errno::SRCH) => {}
+            Err(error) => {
+                tracing::error!(process = self.id, %error, "the process of a plugin can't be ended")
+            }
+        }
     }
 
     /// How it ended, as a part of a sentence. Waits for it.
@@ -127,13 +138,24 @@ fn start(mut command: Command) -> std::io::Result<(Child, OwnedFd)> {
 }
 
 /// Passes on what it writes, and waits for its end.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a thread of its own, beside a process that lives in real time"
+)]
 fn wait(mut child: Child, bridge: &'static Bridge) -> Exit {
     let mut last_line = String::new();
     if let Some(errors) = child.stderr.take() {
         let mut errors = BufReader::new(errors);
         let mut line = Vec::new();
+        let (mut since, mut left) = (Instant::now(), ERRORS_PER_WINDOW);
         loop {
             line.clear();
+            if left == 0 {
+                // The process waits meanwhile, where it writes more.
+                std::thread::sleep(ERRORS_WINDOW.saturating_sub(since.elapsed()));
+                (since, left) = (Instant::now(), ERRORS_PER_WINDOW);
+            }
+            left = left.saturating_sub(1);
             match errors.by_ref().take(LINE_BYTES).read_until(b'\n', &mut line) {
                 Ok(0) | Err(_) => break,
                 Ok(_) => {

@@ -8,15 +8,17 @@ use tokio::time::Instant;
 
 /// The time of which the processor's share is counted.
 const WINDOW: Duration = Duration::from_secs(60);
-/// Largest share of the time of its threads together, in percent.
+/// Largest share of the time that its threads together can have on this machine, in percent.
 const MOST_PERCENT: u64 = 95;
+/// Most threads, its own included.
+const MOST_THREADS: u64 = 256;
 
 /// One process.
 #[derive(Debug)]
 pub(super) struct Watch {
     process: u32,
     memory_bytes: u64,
-    /// Threads on which the plugin's code runs.
+    /// Threads on which the plugin's code runs, as far as there are processors for them.
     threads: u64,
     /// Processor time in milliseconds, and when it was read. The oldest is about a window ago.
     times: VecDeque<(Instant, u64)>,
@@ -27,7 +29,7 @@ impl Watch {
         Self {
             process,
             memory_bytes,
-            threads: u64::try_from(threads.max(1)).unwrap_or(u64::MAX),
+            threads: u64::try_from(threads.min(processors()).max(1)).unwrap_or(u64::MAX),
             times: VecDeque::new(),
         }
     }
@@ -43,8 +45,13 @@ impl Watch {
                 self.memory_bytes >> 20
             ));
         }
-        let used_ms = processor_ms(&file("stat")?)?;
-        self.processor(now, used_ms)
+        let Used { time_ms, threads } = used(&file("stat")?)?;
+        if threads > MOST_THREADS {
+            return Some(format!(
+                "it has {threads} threads, and {MOST_THREADS} are the most"
+            ));
+        }
+        self.processor(now, time_ms)
     }
 
     fn processor(&mut self, now: Instant, used_ms: u64) -> Option<String> {
@@ -84,16 +91,30 @@ fn resident_bytes(statm: &str) -> Option<u64> {
     pages.checked_mul(page)
 }
 
-fn processor_ms(stat: &str) -> Option<u64> {
+/// From `/proc/PID/stat`.
+struct Used {
+    /// Processor time.
+    time_ms: u64,
+    threads: u64,
+}
+
+fn used(stat: &str) -> Option<Used> {
     // The program's name, in parentheses, may have any character.
     let (_, rest) = stat.rsplit_once(") ")?;
-    let mut words = rest.split(' ').skip(11);
-    let user: u64 = words.next()?.parse().ok()?;
-    let system: u64 = words.next()?.parse().ok()?;
-    let ticks = user.checked_add(system)?;
-    ticks
+    let words: Vec<&str> = rest.split(' ').collect();
+    let number = |at: usize| -> Option<u64> { words.get(at)?.parse().ok() };
+    let ticks = number(11)?.checked_add(number(12)?)?;
+    let time_ms = ticks
         .checked_mul(1_000)?
-        .checked_div(rustix::param::clock_ticks_per_second())
+        .checked_div(rustix::param::clock_ticks_per_second())?;
+    Some(Used {
+        time_ms,
+        threads: number(17)?,
+    })
+}
+
+fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
 #[cfg(test)]
@@ -111,10 +132,22 @@ mod tests {
     }
 
     #[test]
+    fn threads_and_time_are_read_past_any_name() {
+        let stat = "7 (a) b (c) S 1 2 3 4 5 6 7 8 9 10 150 50 0 0 20 0 31 0 999";
+        let used = used(stat).expect("a line of it");
+        assert_eq!(used.threads, 31);
+        assert_eq!(
+            used.time_ms,
+            200 * 1_000 / rustix::param::clock_ticks_per_second()
+        );
+    }
+
+    #[test]
     fn all_of_its_threads_busy_for_a_minute_are_too_much_and_less_is_not() {
         let begin = Instant::now();
         let run = |per_second_ms: u64| {
-            let mut watch = Watch::new(1, 1, 2);
+            let mut watch = Watch::new(1, 1, 1);
+            watch.threads = 2;
             (0..=200).find(|second| {
                 let now = begin + Duration::from_secs(*second);
                 watch.processor(now, second * per_second_ms).is_some()

@@ -14,6 +14,7 @@ use crate::bridge::{Asked, Bridge, ReplyTo, Side};
 use crate::frame::{Body, Incoming, Kind, Malformed, Message};
 use crate::link::HostCallKey;
 use crate::pending::complete_isolated;
+use crate::table::MAX_TARGET_BYTES;
 
 /// What is read of one process in a [`WINDOW`]: a process that writes more waits.
 const WINDOW: Duration = Duration::from_millis(10);
@@ -25,6 +26,7 @@ pub(super) struct Wire {
     pub(super) socket: Arc<UnixStream>,
     pub(super) incoming: Incoming,
     pub(super) generation: u32,
+    pub(super) budget: Budget,
 }
 
 impl Wire {
@@ -46,10 +48,15 @@ impl Wire {
         Ok(())
     }
 
-    /// The next message; `None`: the process has ended.
+    /// The next message, within the budget; `None`: the process has ended.
     pub(super) async fn next(&mut self) -> Result<Option<Message>, Malformed> {
         loop {
+            if !self.budget.is_left() {
+                tokio::time::sleep_until(self.budget.renewed).await;
+            }
+            self.budget.begin();
             if let Some(message) = self.incoming.next()? {
+                self.budget.take(message.body.len());
                 return Ok(Some(message));
             }
             if self.socket.readable().await.is_err() {
@@ -117,6 +124,9 @@ pub(super) fn receive(bridge: &'static Bridge, generation: u32, message: &Messag
                 reply: ReplyTo::Runner,
             };
             let service = body.text()?;
+            if service.len() > MAX_TARGET_BYTES {
+                return Err(Malformed("the name of a service that is too long"));
+            }
             if let Err(status) = bridge.accept(asked, service, body.rest()) {
                 let fault = Fault::new(
                     FaultKind::from_status(status),

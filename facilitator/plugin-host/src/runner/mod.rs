@@ -82,6 +82,8 @@ pub(crate) struct Refused {
 /// # Errors
 /// A sentence: it was not started by the core, or the core's messages make no sense.
 pub fn run() -> Result<(), String> {
+    close_inherited();
+    ignore_signals();
     let (mut socket, file) = files().map_err(|error| {
         format!(
             "`{SUBCOMMAND}` is run by `switchyard serve` for plugins with isolation = \"process\", and not by hand ({error})"
@@ -111,6 +113,28 @@ pub fn run() -> Result<(), String> {
             };
             send(&mut socket, Kind::Refused, &refused)
         }
+    }
+}
+
+/// Closes every descriptor but the three standard ones: those that the core inherited without knowing them are for no plugin.
+fn close_inherited() {
+    const FIRST: libc::c_uint = 3;
+    // SAFETY: nothing in this process has opened a descriptor yet.
+    let closed = unsafe { libc::syscall(libc::SYS_close_range, FIRST, libc::c_uint::MAX, 0) };
+    if closed != 0 {
+        // Before Linux 5.9.
+        for fd in 3..65_536 {
+            // SAFETY: as above; a number without a descriptor is an error that changes nothing.
+            unsafe { libc::close(fd) };
+        }
+    }
+}
+
+/// The core ends this process after its drain: a signal to all processes of a service, or of a terminal, does not.
+fn ignore_signals() {
+    for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGQUIT] {
+        // SAFETY: installs no code.
+        unsafe { libc::signal(signal, libc::SIG_IGN) };
     }
 }
 

@@ -13,7 +13,7 @@ use landlock::{
     RulesetCreatedAttr, RulesetError, RulesetStatus, Scope,
 };
 use rustix::process::{self, DumpableBehavior, Gid, Resource, Rlimit, Signal, Uid};
-use rustix::thread;
+use rustix::thread::{self, CapabilitySet, CapabilitySets};
 
 use super::{Restrictions, syscalls};
 
@@ -28,6 +28,10 @@ const LOADER: [&str; 6] = [
 ];
 /// Open files.
 const FILES: u64 = 64;
+/// Threads and processes of the user `nobody` up to which another thread can be made.
+const PROCESSES: u64 = 1_024;
+/// Addresses beyond those of its memory: stacks, libraries and what allocators reserve.
+const ADDRESSES_BYTES: u64 = 1 << 30;
 /// How much the scheduler prefers the core.
 const NICE: i32 = 5;
 
@@ -37,12 +41,18 @@ const NICE: i32 = 5;
 /// A part that this kernel has can't be put on.
 pub(super) fn put_on(restrictions: Restrictions, file: &File) -> Result<Vec<String>, String> {
     let mut missing = Vec::new();
+    // The kernel ends this process before the core, where memory is short. Not every system has it.
+    let _ = std::fs::write("/proc/self/oom_score_adj", "1000");
     limit(restrictions.memory_bytes).map_err(|error| format!("its limits can't be set: {error}"))?;
-    if let Some(user) = restrictions.user
-        && let Err(error) = become_user(user)
-    {
-        missing.push(format!("another user for the process ({error})"));
+    match restrictions.user.map(become_user) {
+        Some(Ok(())) => {}
+        Some(Err(error)) => missing.push(format!("another user for the process ({error})")),
+        None if process::geteuid().is_root() => missing.push(
+            "another user for the process (the facilitator is root, and lacks CAP_SETUID, or CAP_KILL to end it)".to_owned(),
+        ),
+        None => {}
     }
+    drop_capabilities().map_err(|error| format!("its capabilities can't be dropped: {error}"))?;
     process::set_parent_process_death_signal(Some(Signal::KILL))
         .map_err(|error| format!("it can't be bound to the core: {error}"))?;
     let parent = process::getppid().map(|pid| pid.as_raw_nonzero().get().unsigned_abs());
@@ -67,8 +77,10 @@ fn limit(memory_bytes: u64) -> std::io::Result<()> {
         current: Some(limit),
         maximum: Some(limit),
     };
-    // What the empty process has reserved does not count.
-    process::setrlimit(Resource::Data, most(data_bytes().saturating_add(memory_bytes)))?;
+    // What the empty process has reserved does not count. Addresses need memory for their tables, too.
+    let own = |member| reserved_bytes(member).saturating_add(memory_bytes);
+    process::setrlimit(Resource::Data, most(own("VmData:")))?;
+    process::setrlimit(Resource::As, most(own("VmSize:").saturating_add(ADDRESSES_BYTES)))?;
     process::setrlimit(Resource::Nofile, most(FILES))?;
     process::setrlimit(Resource::Core, most(0))?;
     process::setrlimit(Resource::Fsize, most(0))?;
@@ -76,12 +88,27 @@ fn limit(memory_bytes: u64) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Private memory of this process that `RLIMIT_DATA` counts.
-fn data_bytes() -> u64 {
+/// A member of this process's status, in bytes.
+fn reserved_bytes(member: &str) -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmData:"));
+    let line = status.lines().find_map(|line| line.strip_prefix(member));
     let kib = line.and_then(|rest| rest.trim().strip_suffix(" kB")?.parse::<u64>().ok());
     kib.unwrap_or_default().saturating_mul(1 << 10)
+}
+
+/// None of them is needed. Those of root are gone with its user.
+fn drop_capabilities() -> std::io::Result<()> {
+    thread::clear_ambient_capability_set()?;
+    let none = CapabilitySet::empty();
+    thread::set_capabilities(
+        None,
+        CapabilitySets {
+            effective: none,
+            permitted: none,
+            inheritable: none,
+        },
+    )?;
+    Ok(())
 }
 
 fn become_user(user: u32) -> std::io::Result<()> {
@@ -89,6 +116,12 @@ fn become_user(user: u32) -> std::io::Result<()> {
     thread::set_thread_groups(&[])?;
     thread::set_thread_res_gid(gid, gid, gid)?;
     thread::set_thread_res_uid(uid, uid, uid)?;
+    // Of all processes of this user together.
+    let most = Rlimit {
+        current: Some(PROCESSES),
+        maximum: Some(PROCESSES),
+    };
+    process::setrlimit(Resource::Nproc, most)?;
     process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     Ok(())
 }

@@ -33,7 +33,6 @@ const ALLOWED: &[c_long] = &[
     libc::SYS_epoll_pwait,
     // Memory.
     libc::SYS_brk,
-    libc::SYS_mmap,
     libc::SYS_munmap,
     libc::SYS_mprotect,
     libc::SYS_mremap,
@@ -96,8 +95,11 @@ const FCNTL: [i32; 6] = [
 ];
 /// Names of threads and of memory.
 const PRCTL: [i32; 3] = [libc::PR_SET_NAME, libc::PR_GET_NAME, libc::PR_SET_VMA];
-/// A thread of this process, in no namespace of its own.
-const THREAD: i32 = libc::CLONE_VM | libc::CLONE_THREAD | libc::CLONE_SIGHAND;
+/// The part of `mmap`'s flags that says whether memory is shared.
+const MAP_TYPE: u64 = 0x0f;
+/// A thread of this process that shares everything with the others, in no namespace of its own.
+const THREAD: i32 =
+    libc::CLONE_VM | libc::CLONE_THREAD | libc::CLONE_SIGHAND | libc::CLONE_FILES | libc::CLONE_FS;
 const NAMESPACES: i32 = libc::CLONE_NEWNS
     | libc::CLONE_NEWUSER
     | libc::CLONE_NEWPID
@@ -142,6 +144,13 @@ fn rules() -> Result<BTreeMap<c_long, Vec<SeccompRule>>, BackendError> {
     let flags = u64::from(number(THREAD | NAMESPACES));
     let is_thread = condition(0, SeccompCmpOp::MaskedEq(flags), u64::from(number(THREAD)))?;
     rules.insert(libc::SYS_clone, vec![SeccompRule::new(vec![is_thread])?]);
+    // Shared memory would be nobody's.
+    let is_private = condition(
+        3,
+        SeccompCmpOp::MaskedEq(MAP_TYPE),
+        u64::from(number(libc::MAP_PRIVATE)),
+    )?;
+    rules.insert(libc::SYS_mmap, vec![SeccompRule::new(vec![is_private])?]);
     let to_itself = condition(0, SeccompCmpOp::Eq, own)?;
     rules.insert(libc::SYS_tgkill, vec![SeccompRule::new(vec![to_itself])?]);
     // Reads its own limits: the new limit is a null pointer.

@@ -86,6 +86,15 @@ async fn t07_an_isolated_plugin_reaches_no_file() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn t07_an_isolated_plugin_inherits_no_descriptor() {
+    let file = std::fs::File::open(secret()).expect("readable");
+    // Unlike those of the standard library, one that programs inherit.
+    let inherited = rustix::io::dup(&file).expect("a descriptor");
+    is_refused("descriptors", 0).await;
+    drop(inherited);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn t07_an_isolated_plugin_reaches_no_memory_of_the_core() {
     is_refused("memory", 6).await;
 }
@@ -112,7 +121,7 @@ async fn t07_an_isolated_plugin_sees_no_environment() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn t07_an_isolated_plugin_has_no_unusual_system_calls() {
-    is_refused("kernel", 8).await;
+    is_refused("kernel", 9).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -146,7 +155,7 @@ async fn t07_an_isolated_plugin_that_takes_all_memory_gets_its_share() {
 #[tokio::test(flavor = "multi_thread")]
 async fn t07_an_isolated_plugin_that_spins_or_floods_keeps_no_other_from_answering() {
     let neighbour = Neighbour::new().await;
-    for what in ["spin", "flood"] {
+    for what in ["spin", "flood", "errors"] {
         let (loaded, host) = load_attacker(what, Limits::default(), runner()).await;
         let busy = tokio::spawn(async move { call_supported(&loaded, &host).await });
         for _ in 0..100 {
