@@ -96,8 +96,16 @@ impl Service for EngineService {
     }
 }
 
+/// Whether a text of a plugin can be the name of a protocol extension.
+fn is_name(text: &str) -> bool {
+    const LONGEST: usize = 64;
+    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:".contains(&byte);
+    (1..=LONGEST).contains(&text.len()) && text.bytes().all(is_part)
+}
+
 impl Engine {
-    /// From live configuration and readiness.
+    /// From live configuration and readiness. Of what plugins say, only their own kinds, signers that the host has a key for, and
+    /// names of extensions are published.
     pub async fn supported(&self) -> SupportedReply {
         let mut reply = SupportedReply::default();
         for kind in self.runtime.registry.kinds() {
@@ -113,14 +121,20 @@ impl Engine {
                     && listed.network == kind.network.id()
             };
             reply.kinds.extend(supported.kinds.into_iter().filter(own));
-            for extension in supported.extensions {
+            for extension in supported.extensions.into_iter().filter(|name| is_name(name)) {
                 if !reply.extensions.contains(&extension) {
                     reply.extensions.push(extension);
                 }
             }
             let family = kind.network.id().split(':').next().unwrap_or_default();
             let signers: &mut Vec<String> = reply.signers.entry(format!("{family}:*")).or_default();
-            for signer in supported.signers {
+            // What a plugin says of others' keys is not for callers to trust.
+            let known = kind.network.active_signers();
+            for signer in supported
+                .signers
+                .into_iter()
+                .filter(|signer| known.contains(signer))
+            {
                 if !signers.contains(&signer) {
                     signers.push(signer);
                 }

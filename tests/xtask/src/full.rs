@@ -11,13 +11,20 @@ const ESCROW_SEEDS: &str = "20";
 
 const SECONDS_PER_MINUTE: u64 = 60;
 
+/// Cargo's variable for a program that runs tests.
+const RUNNER: &str = if cfg!(target_arch = "aarch64") {
+    "CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER"
+} else {
+    "CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER"
+};
+
 /// Runs the checks that take too long for every change: the simulator with many more seeds, random sequences of escrow
-/// operations with many more seeds, fuzz targets for minutes instead of a second, benchmarks of the hot paths, every
-/// end-to-end test with plugins in processes of their own, an hour of payments while nodes lie, the facilitator is killed and the
-/// chain is reorganised, an upgrade from the last version with an earlier schema of the journal and the way back, payments on
-/// surfpool, a more complete Solana runtime than the dev chain, and payments of a buyer in the official Solana clients, whose types
-/// our readers are compared with; at last licences and advisories of all dependencies, which needs a network. Run it before you close work
-/// on the engine, on auth-capture or on Solana.
+/// operations with many more seeds, fuzz targets for minutes instead of a second, benchmarks of the hot paths, the example
+/// plugin in C under Valgrind and with another compiler, every end-to-end test with plugins in processes of their own, an hour of
+/// payments while nodes lie, the facilitator is killed and the chain is reorganised, an upgrade from the last version with an
+/// earlier schema of the journal and the way back, payments on surfpool, a more complete Solana runtime than the dev chain, and
+/// payments of a buyer in the official Solana clients, whose types our readers are compared with; at last licences and advisories
+/// of all dependencies, which needs a network. Run it before you close work on the engine, on auth-capture or on Solana.
 ///
 /// The first run compiles surfpool, some 900 crates, which takes a quarter of an hour on two cores.
 #[derive(Debug, clap::Args)]
@@ -64,6 +71,8 @@ enum Part {
     Benches,
     /// Random lives of escrowed payments, with many seeds
     Escrow,
+    /// The example plugin in C: under Valgrind, and built by another compiler
+    Memory,
     /// Every end-to-end test, with all plugins in processes of their own
     Isolated,
     /// Payments over nodes that lie, with kills and reorganisations
@@ -83,6 +92,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         Some(Part::Dependencies) => return dependencies(),
         Some(Part::Fuzz) => return fuzz(args),
         Some(Part::Benches) => return benches(),
+        Some(Part::Memory) => return memory(),
         _ => {}
     }
     Npm::ensure()?;
@@ -95,6 +105,9 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     }
     if wanted(Part::Benches) {
         benches()?;
+    }
+    if wanted(Part::Memory) {
+        memory()?;
     }
     if args.only != Some(Part::Simulator) {
         cargo::build_what_is_shipped()?;
@@ -197,6 +210,55 @@ fn escrow() -> Result<(), Failure> {
         &escrow,
         &[("ESCROW_SEEDS", ESCROW_SEEDS)],
     )
+}
+
+/// A thousand calls across the boundary into C code under Valgrind, and the tests of that example with another compiler than `cc`.
+fn memory() -> Result<(), Failure> {
+    let example = [
+        "test",
+        "--release",
+        "--locked",
+        "--package",
+        "plugin-host",
+        "--test",
+        "plugin",
+        "--",
+        "example::",
+    ];
+    if !starts("valgrind", &["--version"]) {
+        return Err(Failure(
+            "valgrind is missing: install it (apt-get install valgrind)".into(),
+        ));
+    }
+    cargo::run(
+        "The example plugin in C under Valgrind",
+        &example,
+        &[(RUNNER, "valgrind --quiet --error-exitcode=9")],
+    )?;
+    let compilers = [
+        ("clang", &["--version"][..]),
+        ("python3", &["-m", "ziglang", "version"]),
+    ];
+    let compiler = match compilers.map(|(program, arguments)| starts(program, arguments)) {
+        [true, _] => "clang",
+        [false, true] => "python3 -m ziglang cc",
+        [false, false] => {
+            return Err(Failure(
+                "a second C compiler is missing: install clang, or `pip install ziglang`".into(),
+            ));
+        }
+    };
+    cargo::run(
+        &format!("The example plugin in C, built by {compiler}"),
+        &example,
+        &[("PLUGIN_CC", compiler)],
+    )
+}
+
+fn starts(program: &str, arguments: &[&str]) -> bool {
+    let mut command = std::process::Command::new(program);
+    let output = command.args(arguments).output();
+    output.is_ok_and(|output| output.status.success())
 }
 
 fn isolated() -> Result<(), Failure> {

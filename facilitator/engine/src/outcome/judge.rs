@@ -68,11 +68,9 @@ impl Outcomes {
             // The guard is read first.
             Ok(Judgement::NotPaid(_)) if !may_fail => Judged::Open,
             Ok(Judgement::NotPaid(refusal)) if !proves_failure(evidence) => {
-                tracing::error!(settlement = settlement.id, step = step.number(), reason = %refusal.reason,
-                    "a judgement was refused: the scheme calls a step failed that may have had its effect");
-                self.runtime
-                    .metrics
-                    .add("switchyard_unproven_total", &[("network", network)], 1);
+                let reason = refusal.reason;
+                let what = format!("the scheme calls a step failed that may have had its effect ({reason})");
+                self.refuse_judgement(settlement, step, &what);
                 Judged::Open
             }
             Ok(Judgement::NotPaid(refusal)) if pays => {
@@ -99,11 +97,7 @@ impl Outcomes {
                 )
             }
             Ok(Judgement::Next | Judgement::Paid(_)) => {
-                tracing::error!(
-                    settlement = settlement.id,
-                    step = step.number(),
-                    "the scheme's judgement does not fit the step"
-                );
+                self.refuse_judgement(settlement, step, "it does not fit the step");
                 Judged::Open
             }
             Ok(Judgement::Unproven { why }) => self.unproven(settlement, step, &why),
@@ -124,10 +118,10 @@ impl Outcomes {
             (Shown::Landed { height } | Shown::Reverted { height, .. }, _) => (*height, &evidence.tx_id),
             (Shown::Dead { .. }, Some(tx)) => (tx.height, &tx.tx_id),
             (Shown::Dead { .. }, None) => {
-                tracing::error!(
-                    settlement = settlement.id,
-                    step = step.number(),
-                    "the scheme calls a step done that can't have happened"
+                self.refuse_judgement(
+                    settlement,
+                    step,
+                    "the scheme calls a step done that can't have happened",
                 );
                 return Judged::Open;
             }
@@ -142,6 +136,19 @@ impl Outcomes {
             .conclude_step(settlement, done, evidence, decided, rows)
             .await;
         Judged::of(recorded)
+    }
+
+    /// A scheme judges against its evidence: the step stays open. Logged as [`Self::unproven`] is.
+    pub(super) fn refuse_judgement(&self, settlement: &Settlement, step: StepIndex, what: &str) {
+        let network = settlement.network.id();
+        let sentence = format!("a judgement was refused: {what}");
+        let run = self.runtime.run_of(network);
+        if run.is_none_or(|run| run.health.is_news(&sentence)) {
+            tracing::error!(settlement = settlement.id, step = step.number(), "{sentence}");
+        }
+        self.runtime
+            .metrics
+            .add("switchyard_unproven_total", &[("network", network)], 1);
     }
 
     /// The scheme needs more evidence. The slot is polled several times a second, so this is logged once in a while.

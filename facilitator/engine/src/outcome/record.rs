@@ -31,7 +31,7 @@ impl Outcomes {
         let height = match height_of(&paid, evidence) {
             Ok(height) => height,
             Err(what) => {
-                tracing::error!(settlement = settlement.id, "a judgement was refused: {what}");
+                self.refuse_judgement(settlement, step, &what);
                 return false;
             }
         };

@@ -40,7 +40,10 @@ impl SchemeHandler for Saying {
         };
         Ok(Supported {
             kinds: vec![kind(1), kind(2)],
-            ..Supported::default()
+            extensions: ["payment-identifier", "a\nforged line", ""]
+                .map(String::from)
+                .to_vec(),
+            signers: ["0xa", "0xb"].map(String::from).to_vec(),
         })
     }
     async fn identify(&self, _: &Cx, _: &PaymentRequest) -> Result<Identity, Fault> {
@@ -278,4 +281,15 @@ async fn schemes_are_checked_sooner_while_one_is_not_ready_and_when_their_networ
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert!(!is_ready());
     engine.stop();
+}
+
+#[tokio::test(start_paused = true)]
+async fn t07_what_a_plugin_says_of_foreign_keys_is_not_published() {
+    let engine = engine(vec![Ok(SchemeCheck::ready())]);
+    assert!(check(&engine).await);
+    let supported = engine.supported().await;
+    assert!(!supported.kinds.is_empty());
+    let signers: Vec<&String> = supported.signers.values().flatten().collect();
+    assert_eq!(signers, ["0xa"], "the host has its key");
+    assert_eq!(supported.extensions, ["payment-identifier"]);
 }

@@ -193,3 +193,24 @@ async fn the_examples_in_rust_and_in_c_load_from_their_files_and_answer_alike() 
         }
     }
 }
+
+/// `cargo xtask full` runs this under Valgrind, too, and with another compiler.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_example_in_c_answers_a_thousand_calls_alike() {
+    let c = Example::load(compiled(), "example-voucher-c", config(&["abc", "late"])).await;
+    let payments = [
+        good("abc"),
+        good("abd"),
+        payment(json!({ "code": ["abc"] }), "10000", "0xcd"),
+    ];
+    let first = [
+        c.answers(&payments[0]).await,
+        c.answers(&payments[1]).await,
+        c.answers(&payments[2]).await,
+    ];
+    for _ in 0..112 {
+        for (payment, first) in payments.iter().zip(&first) {
+            assert_eq!(c.answers(payment).await, *first);
+        }
+    }
+}

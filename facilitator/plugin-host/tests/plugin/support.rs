@@ -35,11 +35,17 @@ pub(crate) fn folder(name: &str) -> PathBuf {
     folder
 }
 
+/// The variable with another C compiler, and its first arguments.
+const COMPILER: &str = "PLUGIN_CC";
+
 /// Compiles C source to a file of that name. The file appears complete: other processes may run these tests too.
 pub(crate) fn compile(source: &Path, name: &str, flags: &[&str]) -> PathBuf {
     let output = folder("built").join(name);
     let unfinished = folder("built").join(format!("{name}.{}", std::process::id()));
-    let compiler = Command::new("cc")
+    let other = std::env::var(COMPILER).unwrap_or_else(|_| "cc".to_owned());
+    let mut words = other.split_whitespace();
+    let compiler = Command::new(words.next().unwrap_or("cc"))
+        .args(words)
         .args([
             "-std=c11",
             "-Wall",
@@ -55,7 +61,7 @@ pub(crate) fn compile(source: &Path, name: &str, flags: &[&str]) -> PathBuf {
         .arg("-o")
         .arg(&unfinished)
         .output()
-        .expect("cc starts");
+        .expect("the C compiler starts");
     assert!(
         compiler.status.success(),
         "{}",

@@ -119,6 +119,31 @@ impl Survey {
         errors.extend(self.unknown_assets(config));
         errors.extend(self.wrong_suites(config));
         errors.extend(self.kind_conflicts(config));
+        errors.extend(self.id_conflicts(config));
+        errors
+    }
+
+    /// Two files of one plugin on one network: each would read and write the other's rows.
+    fn id_conflicts(&self, config: &Config) -> Vec<ConfigError> {
+        let mut errors = Vec::new();
+        for (number, one) in self.instances.iter().enumerate() {
+            let others = self.instances.iter().take(number);
+            let mut same = others.filter(|other| other.manifest.id == one.manifest.id);
+            let shared = same.find_map(|other| {
+                let network = one.networks.iter().find(|id| other.networks.contains(id))?;
+                Some((other, network))
+            });
+            if let Some((other, network)) = shared {
+                errors.push(config.source.error(
+                    &format!("plugin.{}", one.instance.name),
+                    format!(
+                        "is {} on {network}, and so is plugin.{}: both would use the same recorded rows; list the network under \
+                         `networks` of one of them only",
+                        one.manifest.id, other.instance.name
+                    ),
+                ));
+            }
+        }
         errors
     }
 

@@ -107,7 +107,7 @@ fn a_plugin_of_another_abi_is_refused_by_its_manifest() {
 }
 
 #[test]
-fn t104_a_kind_claimed_twice_is_refused() {
+fn t104_a_kind_or_an_id_claimed_twice_is_refused() {
     let plugin = binaries::evm_plugin().expect("built");
     let second = format!(
         "[plugin.second]\nfile = {:?}\nsha256 = {:?}\n",
@@ -122,6 +122,8 @@ fn t104_a_kind_claimed_twice_is_refused() {
         log.contains("plugin.second") && log.contains("plugin.evm"),
         "{log}"
     );
+    // One that serves other kinds under the same id would use the same rows.
+    assert!(log.contains("both would use the same recorded rows"), "{log}");
 }
 
 #[test]
