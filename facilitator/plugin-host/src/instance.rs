@@ -83,13 +83,22 @@ impl Instance {
             Bulkhead::of(network, O::KIND),
             self.bridge.limits.concurrent_calls,
         );
-        self.bridge.calls.begin(call_id, scope_id, bulkhead, places)?;
+        let begin = || {
+            self.bridge
+                .calls
+                .begin(call_id, scope_id, bulkhead.clone(), places)
+        };
+        match begin() {
+            Err(fault) if fault.kind == FaultKind::Overloaded && self.give_up() => begin()?,
+            accepted => accepted?,
+        }
         let (answer, answered) = oneshot::channel();
         let key = pending::enter(Pending {
             instance: self.clone(),
             bridge: self.bridge,
             call_id,
             since: Instant::now(),
+            has_left: false,
             answer,
         });
         let mut waiting = Waiting {
@@ -169,9 +178,25 @@ impl Instance {
         let status = inside(self.bridge.instance_id, Doing::Operation(operation), || {
             call.submit(pointer, functions, completed)
         });
-        if status != raw::OK {
+        if status == raw::OK {
+            pending::left(key);
+        } else {
             complete(key, status, |_| Ok(refusal(status)));
         }
+    }
+
+    /// Frees the permits of calls that the plugin has had for twice the longest time of a call. `false`: there are none.
+    fn give_up(&self) -> bool {
+        let limit = self.bridge.limits.call_timeout.saturating_mul(2);
+        let count = pending::give_up(self.bridge.instance_id, limit);
+        if count > 0 {
+            let message = format!(
+                "{count} calls were given up, which the plugin has not completed within {} s",
+                limit.as_secs()
+            );
+            self.bridge.warn(&message);
+        }
+        count > 0
     }
 }
 

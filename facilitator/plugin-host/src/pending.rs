@@ -29,6 +29,8 @@ pub(super) struct Pending {
     pub(super) call_id: u64,
     /// When it was made.
     pub(super) since: Instant,
+    /// The plugin's code has returned from it: no thread is inside.
+    pub(super) has_left: bool,
     pub(super) answer: oneshot::Sender<Completed>,
 }
 
@@ -64,6 +66,26 @@ pub(super) fn fail_all(instance_id: u64, fault: &Fault) {
     for key in keys_of(instance_id, |_| true) {
         complete(key, fault.kind.status(), |_| Ok(FaultBody::encode(fault)));
     }
+}
+
+/// The plugin's code has accepted a call and returned.
+pub(super) fn left(key: u64) {
+    if let Some(mut pending) = PENDING.get_mut(&key) {
+        pending.has_left = true;
+    }
+}
+
+/// Gives up the calls of an instance that were made before this time, and that no thread is inside of: their callers have stopped waiting,
+/// and a completion that comes still finds no call. Returns how many.
+pub(super) fn give_up(instance_id: u64, limit: Duration) -> usize {
+    let fault = Fault::internal("the plugin never completed the call");
+    let given_up = keys_of(instance_id, |pending| {
+        pending.has_left && pending.since.elapsed() > limit
+    });
+    let completed = given_up
+        .iter()
+        .filter(|key| complete(**key, fault.kind.status(), |_| Ok(FaultBody::encode(&fault))));
+    completed.count()
 }
 
 /// Whether a call of an instance has not been completed in this time.
@@ -102,6 +124,7 @@ pub(super) fn complete(key: u64, status: i32, body: impl FnOnce(&Bridge) -> Resu
         call_id,
         answer,
         since: _,
+        has_left: _,
     } = pending;
     let body = body(bridge);
     let effect = bridge.calls.end(call_id);

@@ -71,8 +71,8 @@ pub fn release_dir() -> Result<PathBuf, Error> {
     let lost = |what: &str| Error(format!("cannot find the target directory: {what}"));
     let program = std::env::current_exe().map_err(|e| lost(&e.to_string()))?;
     let mut profile = program.parent().ok_or_else(|| lost("no parent"))?;
-    if profile.ends_with("deps") {
-        profile = profile.parent().ok_or_else(|| lost("no parent of deps"))?;
+    if profile.ends_with("deps") || profile.ends_with("examples") {
+        profile = profile.parent().ok_or_else(|| lost("no parent of its folder"))?;
     }
     Ok(profile
         .parent()

@@ -9,6 +9,7 @@ pub mod binaries;
 pub mod blocks;
 pub mod escrow;
 pub mod facilitator;
+pub mod fatal;
 pub mod hold;
 pub mod http;
 pub mod leash;

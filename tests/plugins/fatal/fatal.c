@@ -1,7 +1,8 @@
 /* A scheme that ends its process. Where and how is in its configuration: the tests load it beside a scheme that works, and see
  * what it costs. Otherwise its payments are calls of an asset's approve(address,uint256), which need no buyer.
  *
- * "at": load create start check identify verify plan judge never     "how": abort exit exit0 segv overflow thread hang */
+ * "at": load create start check identify verify plan judge never     "how": abort exit exit0 segv overflow thread hang
+ * spin flood fill */
 #include <ctype.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -34,8 +35,19 @@ static void *on_a_thread(void *nothing) {
   return NULL;
 }
 
+/* the host, for a flood of log lines */
+static const x402p_host *its_host;
+
+static void flood(void) {
+  const x402p_bytes text = {(const uint8_t *)"flood", 5}, nothing = {NULL, 0};
+  for (;;) its_host->log(its_host->ctx, 1, 0, 1, text, text, nothing);
+}
+
 static void end(const char *how) {
   pthread_t thread;
+  if (!strcmp(how, "spin")) for (volatile int i = 0;; i++) continue;
+  if (!strcmp(how, "flood")) flood();
+  if (!strcmp(how, "fill")) for (char *block; (block = malloc(1 << 20));) memset(block, 1, 1 << 20);
   if (!strcmp(how, "abort")) abort();
   if (!strcmp(how, "exit")) exit(3);
   if (!strcmp(how, "exit0")) exit(0);
@@ -58,7 +70,7 @@ static void release(void *owner, const uint8_t *ptr, size_t len) {
 static x402p_instance *create(const x402p_host *host, uint64_t id, x402p_bytes config, x402p_buf *error) {
   x402p_instance *self = calloc(1, sizeof *self);
   char *text = calloc(config.len + 1, 1), *found;
-  (void)host;
+  its_host = host;
   (void)id;
   (void)error;
   memcpy(text, config.ptr, config.len);

@@ -47,8 +47,9 @@ here_and_isolated! {
             },
         )
         .await;
-        for _ in 0..2 {
-            let fault = call_supported(&loaded, &host).await.expect_err("silence");
+        let (one, other) = tokio::join!(call_supported(&loaded, &host), call_supported(&loaded, &host));
+        for silence in [one, other] {
+            let fault = silence.expect_err("silence");
             assert_eq!(fault.kind, FaultKind::Deadline, "{fault}");
             assert!(fault.message.contains("x402.supported within 150 ms"), "{fault}");
         }
@@ -300,4 +301,38 @@ here_and_isolated! {
         drop(loaded);
         assert_eq!(lines.recv().await.as_deref(), Some("destroyed"));
     }
+}
+
+/// A process that leaves calls open is ended instead: `isolated.rs`.
+#[tokio::test(flavor = "multi_thread")]
+async fn t07_calls_that_a_plugin_never_completes_are_given_up() {
+    let limits = Limits {
+        concurrent_calls: 2,
+        ..short()
+    };
+    let (loaded, host) = load_hostile("never", limits).await;
+    for _ in 0..3 {
+        let (one, other) = tokio::join!(call_supported(&loaded, &host), call_supported(&loaded, &host));
+        for silence in [one, other] {
+            assert_eq!(
+                silence.expect_err("silence").kind,
+                FaultKind::Deadline,
+                "it was accepted"
+            );
+        }
+        tokio::time::sleep(2 * SHORT).await;
+    }
+    // No thread is free again where the plugin's code has not returned.
+    let (loaded, host) = load_hostile("block", limits).await;
+    for _ in 0..2 {
+        assert_eq!(
+            call_supported(&loaded, &host).await.expect_err("blocked").kind,
+            FaultKind::Deadline
+        );
+    }
+    tokio::time::sleep(2 * SHORT).await;
+    assert_eq!(
+        call_supported(&loaded, &host).await.expect_err("full").kind,
+        FaultKind::Overloaded
+    );
 }

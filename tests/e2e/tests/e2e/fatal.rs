@@ -1,64 +1,13 @@
 //! Plugins that end the process: each costs a restart, the next start says who it was and runs it in a process of its own, and
 //! everything else is served.
 
-use std::path::PathBuf;
-use std::process::Command;
-
+use e2e::fatal::{Fatal, payment};
 use e2e::{World, wait};
-use serde_json::{Value, json};
-
-/// A build of `tests/plugins/fatal`, in a folder that is removed with it.
-pub(crate) struct Fatal {
-    _folder: tempfile::TempDir,
-    file: PathBuf,
-}
-
-impl Fatal {
-    pub(crate) fn build(flags: &[&str]) -> Fatal {
-        let folder = tempfile::tempdir().expect("a folder");
-        let file = folder.path().join("libfatal.so");
-        let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
-        let compiled = Command::new("cc")
-            .args(["-std=gnu11", "-O0", "-pthread", "-fPIC", "-shared"])
-            .args(flags)
-            .arg(format!("-I{root}/sdk-plugin/include"))
-            .arg(format!("{root}/tests/plugins/fatal/fatal.c"))
-            .arg("-o")
-            .arg(&file)
-            .output()
-            .expect("cc starts");
-        assert!(
-            compiled.status.success(),
-            "{}",
-            String::from_utf8_lossy(&compiled.stderr)
-        );
-        Fatal {
-            _folder: folder,
-            file,
-        }
-    }
-
-    pub(crate) fn section(&self, at: &str, how: &str) -> String {
-        let sha256 = e2e::binaries::sha256(&self.file).expect("readable");
-        format!(
-            "[plugin.fatal]\nfile = {:?}\nsha256 = \"{sha256}\"\nisolation = \"none\"\nconfig = {{ at = {at:?}, how = {how:?} }}\n",
-            self.file
-        )
-    }
-}
+use serde_json::Value;
 
 /// A facilitator with a scheme that works and one that ends the process, which this payment is for.
 fn world(fatal: &Fatal, at: &str, how: &str) -> World {
     World::builder().more(&fatal.section(at, how)).start()
-}
-
-pub(crate) fn payment(world: &World, nonce: &str) -> Value {
-    let mut body = world.payment(0).v2();
-    for terms in ["/paymentRequirements/scheme", "/paymentPayload/accepted/scheme"] {
-        *body.pointer_mut(terms).expect("a scheme") = json!("fatal");
-    }
-    *body.pointer_mut("/paymentPayload/payload").expect("a payload") = json!({ "nonce": nonce });
-    body
 }
 
 /// Sends a request that nobody answers, because the process ends.

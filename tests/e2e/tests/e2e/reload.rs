@@ -4,9 +4,9 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use e2e::fatal::{Fatal, payment};
 use e2e::{World, binaries, wait};
 
-use crate::fatal::{Fatal, payment};
 use crate::tenants::{post, tenant};
 
 /// Two builds of the shipped plugin: the second has a byte more, which no loader reads.
