@@ -7,7 +7,7 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | `loader`, `library`, `create` | from a file to a running instance |
+//! | `loader`, `library`, `create`, `surroundings` | from a file to a running instance |
 //! | `manifest`, `config`, `pin`, `signature`, `libraries` | what is checked ahead of any code of the file |
 //! | `instance`, `remote`, `calls`, `pending`, `functions` | calls into the plugin |
 //! | `bridge`, `table`, `host_calls` | calls of the plugin to its host |
@@ -58,6 +58,7 @@ pub mod runner;
 mod signal;
 mod signature;
 mod slot;
+mod surroundings;
 mod table;
 
 pub use absent::absent;

@@ -27,6 +27,7 @@ use super::pin::{Pin, Sha256Digest};
 use super::remote::{RemoteDriver, RemoteScheme};
 use super::request::InstanceRequest;
 use super::signature::{self, Signed, TrustedKey};
+use super::surroundings::Surroundings;
 
 /// The plugin file to load.
 #[derive(Clone)]
@@ -151,8 +152,16 @@ pub async fn load(request: LoadRequest) -> Result<Loaded, PluginError> {
         let (manifest, sha256) = (inspected.manifest, Some(inspected.sha256));
         let settings = match isolation {
             Isolation::None => {
-                let entry = inside(instance.instance_id, Doing::Load, || open(&path, &copy))?;
-                let instance = create(&path, entry, manifest.clone(), instance, runtime)?;
+                let before = Surroundings::now();
+                let created = inside(instance.instance_id, Doing::Load, || open(&path, &copy))
+                    .and_then(|entry| create(&path, entry, manifest.clone(), instance, runtime));
+                for what in before.restore() {
+                    tracing::warn!(
+                        plugin = manifest.id,
+                        "plugin_changed_the_process: {what}; report this to its author"
+                    );
+                }
+                let instance = created?;
                 let code = code_of(&copy);
                 return Ok(Opening::Done(Opened {
                     manifest,

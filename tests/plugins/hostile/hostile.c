@@ -1,17 +1,22 @@
 /* A plugin that breaks one rule at a time; which one is in its configuration, or in a macro where it is about the
  * file itself. The facilitator's tests compile and load it: whatever it does, only its own calls may suffer.
  *
- * Faults in "x402.supported":  none never twice garbage badstatus huge nowhere block refuse hold stray
+ * Faults in "x402.supported":  none never twice garbage deep control badstatus huge nowhere block refuse hold stray
  *        in "chain.broadcast": send-never (a send, then silence), send-garbage (then the response to another request),
  *                              hold-send (sends after it was released)
- *        in create:            null null-with-error hang        in plugin.start: start-fails
+ *        in create:            null null-with-error hang process (changes what belongs to the process)
+ *        in plugin.start:      start-fails
  *        in any call:          call (uses sleep.v1 on behalf of the call id in "parent"), badcalls, flood
  * "plugin.health" always works: it completes the calls that were held, and reports how often buffers were released. */
+#include <locale.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 #include "x402_plugin.h"
 
 #ifndef MAJOR
@@ -167,6 +172,15 @@ static const char *bad_calls(x402p_instance *self) {
   return "";
 }
 
+static void change_the_process(void) {
+  signal(SIGTERM, SIG_IGN);
+  signal(SIGSEGV, SIG_DFL);
+  umask(0);
+  setlocale(LC_ALL, "");
+  setenv("HOSTILE_WAS_HERE", "1", 1);
+  if (chdir("/")) abort();
+}
+
 static x402p_instance *create(const x402p_host *host, uint64_t id, x402p_bytes config, x402p_buf *error) {
   x402p_instance *self = calloc(1, sizeof *self);
   char *text = calloc(config.len + 1, 1), *at;
@@ -182,6 +196,7 @@ static x402p_instance *create(const x402p_host *host, uint64_t id, x402p_bytes c
     static const char why[] = "no money, no plugin";
     *error = (x402p_buf){(const uint8_t *)why, sizeof why - 1, NULL, NULL};
   }
+  if (is(self, "process")) change_the_process();
   return is(self, "null") || is(self, "null-with-error") ? NULL : self;
 }
 
@@ -205,6 +220,14 @@ static int32_t submit(x402p_instance *self, const x402p_call *call) {
     answer(self, &one, X402P_E_INTERNAL, "{}");
   } else if (is(self, "garbage")) {
     answer(self, &one, X402P_OK, "{\"kinds\": not json \xff");
+  } else if (is(self, "deep")) {
+    size_t len = 500000;
+    char *text = malloc(len);
+    memset(text, '[', len);
+    one.complete(one.ctx, X402P_OK, given(self, text, len));
+    free(text);
+  } else if (is(self, "control")) {
+    answer(self, &one, X402P_E_INTERNAL, "one\n2026-01-01T00:00:00Z ERROR forged \x1b[31m\a\u2028");
   } else if (is(self, "badstatus")) {
     answer(self, &one, 42, "{\"message\":\"forty-two\"}");
   } else if (is(self, "huge")) {

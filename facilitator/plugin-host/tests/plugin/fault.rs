@@ -138,6 +138,8 @@ here_and_isolated! {
         let neighbour = Neighbour::new().await;
         for (fault, message) in [
             ("garbage", "the plugin's answer to x402.supported does not parse"),
+            ("deep", "the plugin's answer to x402.supported does not parse"),
+            ("control", "ERROR forged"),
             ("badstatus", "forty-two"),
             ("huge", "2097152 bytes, 1048576 are allowed"),
             ("nowhere", "5 bytes"),
@@ -335,4 +337,48 @@ async fn t07_calls_that_a_plugin_never_completes_are_given_up() {
         call_supported(&loaded, &host).await.expect_err("full").kind,
         FaultKind::Overloaded
     );
+}
+
+/// In a process of its own, because other tests load plugins at the same time in this one.
+#[test]
+fn t07_what_a_plugin_changes_of_the_process_is_put_back() {
+    let own = std::env::current_exe().expect("this program");
+    let test = ["--exact", "fault::changes_the_process", "--ignored"];
+    let output = std::process::Command::new(own)
+        .args(test)
+        .output()
+        .expect("it starts");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && said.contains("1 passed"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "the test above runs it, alone"]
+async fn changes_the_process() {
+    let mask = || {
+        let status = std::fs::read_to_string("/proc/self/status").expect("readable");
+        let line = status
+            .lines()
+            .find(|line| line.starts_with("Umask:"))
+            .expect("a mask");
+        line.to_owned()
+    };
+    let folder = || std::fs::read_link("/proc/self/cwd").expect("readable");
+    // Bit 14 is SIGTERM, bit 10 SIGSEGV.
+    let signals = || {
+        let status = std::fs::read_to_string("/proc/self/status").expect("readable");
+        let of = |name: &str| {
+            let line = status
+                .lines()
+                .find_map(|line| line.strip_prefix(name))
+                .expect("a set");
+            u64::from_str_radix(line.trim(), 16).expect("hex")
+        };
+        let wanted = (1 << 14) | (1 << 10);
+        (of("SigIgn:") & wanted, of("SigCgt:") & wanted)
+    };
+    let before = (mask(), folder(), signals());
+    let (loaded, host) = load_hostile("process", Limits::default()).await;
+    assert_eq!((mask(), folder(), signals()), before);
+    assert_eq!(call_supported(&loaded, &host).await, Ok(Supported::default()));
 }

@@ -3,11 +3,14 @@
 use std::fs;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Instant;
 
 use e2e::fatal::{Fatal, payment};
 use e2e::{World, binaries, wait};
 
 use crate::tenants::{post, tenant};
+
+const CALLERS: usize = 12;
 
 /// Two builds of the shipped plugin: the second has a byte more, which no loader reads.
 struct Builds {
@@ -76,26 +79,35 @@ fn reloads_under_load(isolation: &str) {
         .and_then(|text| text.parse().ok())
         .unwrap_or(6);
     let world = World::builder()
+        .buyers(12)
+        .more("[limits]\naddress_requests_per_minute = 0\n")
         .plugin(&format!("{}isolation = {isolation:?}\n", builds.lines()))
         .start();
     let (done, answers) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let begin = Instant::now();
     let (before, after) = std::thread::scope(|scope| {
-        for caller in 0..4 {
+        for caller in 0..CALLERS {
             let (world, done, answers) = (&world, &done, &answers);
             scope.spawn(move || {
                 while !done.load(Ordering::Relaxed) {
                     let body = world.payment(caller).v2();
-                    for _ in 0..10 {
+                    for _ in 0..40 {
                         let reply = world.facilitator.verify(&body);
                         assert_eq!(reply.json["isValid"], true, "{reply:?}");
+                        answers.fetch_add(1, Ordering::Relaxed);
                     }
                     let _hash = world.settle(&body).paid();
-                    answers.fetch_add(11, Ordering::Relaxed);
+                    answers.fetch_add(1, Ordering::Relaxed);
                 }
             });
         }
         let mut before = None;
         for number in 0..reloads {
+            // Each generation serves.
+            let served = answers.load(Ordering::Relaxed) + 100;
+            wait::until("a hundred answers", wait::LONG, || {
+                (answers.load(Ordering::Relaxed) >= served).then_some(())
+            });
             builds.alternate(&world, number % 2, (number + 1) % 2);
             let said = reload(&world);
             assert!(said.contains(&format!("generation {}", number + 2)), "{said}");
@@ -108,8 +120,9 @@ fn reloads_under_load(isolation: &str) {
         (before.expect("two reloads"), after)
     });
     println!(
-        "{isolation}: {reloads} reloads, {} answers; memory {} to {} KiB, threads {} to {}",
+        "{isolation}: {reloads} reloads, {} answers in {} ms; memory {} to {} KiB, threads {} to {}",
         answers.into_inner(),
+        begin.elapsed().as_millis(),
         before[0],
         after[0],
         before[1],
