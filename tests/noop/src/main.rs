@@ -84,8 +84,10 @@ async fn linked(port: u16, config: &Path, data: &Path) -> Result<(), Box<dyn Err
     let mut settings = config.http();
     settings.server.listen = SocketAddr::from(([127, 0, 0, 1], port));
     let service = Arc::new(EngineService::new(Arc::clone(&engine)));
-    let end = http_api::shutdown_signal();
-    http_api::serve(&settings, service, metrics, KeyDigests::default(), end).await?;
+    let end = http_api::shutdown_signal(true);
+    // They never change.
+    let (_unchanged, tenants) = tokio::sync::watch::channel(settings.tenants.clone());
+    http_api::serve(&settings, service, metrics, KeyDigests::default(), tenants, end).await?;
     engine.stop();
     Ok(())
 }
