@@ -15,6 +15,7 @@ use super::slots::{NONCE, higher};
 use super::{BLOCK, DECIDED, escrow_world, held, is_on_chain, order, settle_down, state, until_paid, world};
 use crate::reason;
 
+/// As backups do: without the socket for commands.
 fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).expect("a folder");
     for entry in fs::read_dir(from).expect("a folder") {
@@ -22,7 +23,7 @@ fn copy(from: &Path, to: &Path) {
         let target = to.join(entry.file_name());
         if entry.path().is_dir() {
             copy(&entry.path(), &target);
-        } else {
+        } else if entry.path().is_file() {
             fs::copy(entry.path(), target).expect("copied");
         }
     }
