@@ -100,12 +100,8 @@ struct Identified {
 
 impl Admission {
     pub(super) fn new(settings: &Settings) -> Self {
-        let callers = settings.tenants.iter().map(|tenant| Caller {
-            tenant: Arc::new(tenant.clone()),
-            bucket: Arc::new(TenantBucket::new(tenant.rate)),
-        });
         Self {
-            callers: RwLock::new(callers.collect()),
+            callers: RwLock::new(callers(&settings.tenants, &[])),
             trusted_proxies: settings.server.trusted_proxies.clone(),
             addresses: AddressBuckets::new(settings.address_rate),
             look_ups: BoundedBuckets::new(LOOK_UPS),
@@ -117,18 +113,7 @@ impl Admission {
     /// Serves these tenants from now on. One whose rate is unchanged keeps what it has used of it.
     pub(super) fn replace_tenants(&self, tenants: &[Tenant]) {
         let before = Arc::clone(&self.callers.read());
-        let callers = tenants.iter().map(|tenant| {
-            let mut known = before.iter();
-            let same = known.find(|one| one.tenant.name == tenant.name && one.tenant.rate == tenant.rate);
-            Caller {
-                tenant: Arc::new(tenant.clone()),
-                bucket: same.map_or_else(
-                    || Arc::new(TenantBucket::new(tenant.rate)),
-                    |same| Arc::clone(&same.bucket),
-                ),
-            }
-        });
-        *self.callers.write() = callers.collect();
+        *self.callers.write() = callers(tenants, &before);
     }
 
     /// Admits a request that may change something. None is admitted while draining.
@@ -273,6 +258,22 @@ impl Admission {
         }
         caller
     }
+}
+
+/// These tenants, with the buckets that they had before where their rates are unchanged.
+fn callers(tenants: &[Tenant], before: &[Caller]) -> Arc<[Caller]> {
+    let caller = |tenant: &Tenant| {
+        let mut known = before.iter();
+        let same = known.find(|one| one.tenant.name == tenant.name && one.tenant.rate == tenant.rate);
+        Caller {
+            tenant: Arc::new(tenant.clone()),
+            bucket: same.map_or_else(
+                || Arc::new(TenantBucket::new(tenant.rate)),
+                |same| Arc::clone(&same.bucket),
+            ),
+        }
+    };
+    tenants.iter().map(caller).collect()
 }
 
 /// Returns the API key of the headers. `Err`: no key, more than one, or another kind of credentials.

@@ -46,7 +46,7 @@ pub struct Server {
 }
 
 /// A caller with API keys: `[[tenants]]`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tenant {
     pub name: String,
     /// At least one.

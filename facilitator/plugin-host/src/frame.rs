@@ -103,6 +103,16 @@ impl Message {
         frame.extend_from_slice(part);
         (frame, has_more.then_some(at + part.len()))
     }
+
+    /// All of its frames, in their order.
+    pub(crate) fn frames(&self) -> impl Iterator<Item = Vec<u8>> {
+        let mut at = Some(0);
+        std::iter::from_fn(move || {
+            let (frame, next) = self.frame(at?);
+            at = next;
+            Some(frame)
+        })
+    }
 }
 
 /// Bytes that are no message.
@@ -293,14 +303,7 @@ mod tests {
     const CAP: usize = 300 << 10;
 
     fn frames(message: &Message) -> Vec<Vec<u8>> {
-        let mut frames = Vec::new();
-        let mut at = Some(0);
-        while let Some(from) = at {
-            let (frame, next) = message.frame(from);
-            frames.push(frame);
-            at = next;
-        }
-        frames
+        message.frames().collect()
     }
 
     /// The messages in these bytes, which arrive in pieces of this size.

@@ -90,7 +90,8 @@ pub(super) fn give_up(instance_id: u64, limit: Duration) -> usize {
 
 /// Whether a call of an instance has not been completed in this time.
 pub(super) fn has_overdue(instance_id: u64, limit: Duration) -> bool {
-    !keys_of(instance_id, |pending| pending.since.elapsed() > limit).is_empty()
+    let mut all = PENDING.iter();
+    all.any(|one| one.bridge.instance_id == instance_id && one.since.elapsed() > limit)
 }
 
 fn keys_of(instance_id: u64, wanted: impl Fn(&Pending) -> bool) -> Vec<u64> {

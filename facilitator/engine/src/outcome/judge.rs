@@ -138,33 +138,31 @@ impl Outcomes {
         Judged::of(recorded)
     }
 
-    /// A scheme judges against its evidence: the step stays open. Logged as [`Self::unproven`] is.
+    /// A scheme judges against its evidence: the step stays open.
     pub(super) fn refuse_judgement(&self, settlement: &Settlement, step: StepIndex, what: &str) {
-        let network = settlement.network.id();
         let sentence = format!("a judgement was refused: {what}");
-        let run = self.runtime.run_of(network);
-        if run.is_none_or(|run| run.health.is_news(&sentence)) {
+        if self.count_unproven(settlement, &sentence) {
             tracing::error!(settlement = settlement.id, step = step.number(), "{sentence}");
         }
-        self.runtime
-            .metrics
-            .add("switchyard_unproven_total", &[("network", network)], 1);
     }
 
-    /// The scheme needs more evidence. The slot is polled several times a second, so this is logged once in a while.
+    /// The scheme needs more evidence.
     fn unproven(&self, settlement: &Settlement, step: StepIndex, why: &str) -> Judged {
-        let network = settlement.network.id();
         let sentence = format!("not proven yet: {why}");
-        if self
-            .runtime
-            .run_of(network)
-            .is_none_or(|run| run.health.is_news(&sentence))
-        {
+        if self.count_unproven(settlement, &sentence) {
             tracing::warn!(settlement = settlement.id, step = step.number(), "{sentence}");
         }
+        Judged::Unproven
+    }
+
+    /// Counts a poll that decided nothing. `true`: its sentence is news. The slot is polled several times a second, so it is logged once
+    /// in a while.
+    fn count_unproven(&self, settlement: &Settlement, sentence: &str) -> bool {
+        let network = settlement.network.id();
         self.runtime
             .metrics
             .add("switchyard_unproven_total", &[("network", network)], 1);
-        Judged::Unproven
+        let run = self.runtime.run_of(network);
+        run.is_none_or(|run| run.health.is_news(sentence))
     }
 }

@@ -31,9 +31,7 @@ pub(super) struct Wire {
 
 impl Wire {
     pub(super) async fn write(&self, message: &Message) -> std::io::Result<()> {
-        let mut at = Some(0);
-        while let Some(from) = at {
-            let (frame, next) = message.frame(from);
+        for frame in message.frames() {
             let mut rest = frame.as_slice();
             while !rest.is_empty() {
                 self.socket.writable().await?;
@@ -43,7 +41,6 @@ impl Wire {
                     Err(error) => return Err(error),
                 }
             }
-            at = next;
         }
         Ok(())
     }

@@ -63,14 +63,11 @@ impl Runner {
     /// Waits while the core has too much to read.
     pub(super) fn send(&self, message: Message) {
         let _long = message.is_long().then(|| self.long.lock());
-        let mut at = Some(0);
-        while let Some(from) = at {
-            let (frame, next) = message.frame(from);
+        for frame in message.frames() {
             if self.socket.lock().write_all(&frame).is_err() {
                 // The core has ended, and this process ends as soon as it reads that.
                 return;
             }
-            at = next;
         }
     }
 

@@ -37,8 +37,8 @@ pub(crate) const SETUP_BYTES: usize = 4 << 20;
 /// The hidden subcommand of the program that runs this.
 pub const SUBCOMMAND: &str = "plugin-runner";
 
-/// What the process is for.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+/// What the process is for. Without `Debug`: the configuration may hold secrets.
+#[derive(Serialize, Deserialize)]
 pub(crate) struct Setup {
     pub(crate) instance_id: u64,
     /// The file's path, for messages.
@@ -181,9 +181,10 @@ fn receive(socket: &mut File, incoming: &mut Incoming) -> Result<Option<Message>
 
 fn send(socket: &mut File, kind: Kind, what: &impl Serialize) -> Result<(), String> {
     let body = serde_json::to_vec(what).map_err(|error| format!("{kind:?} does not serialise: {error}"))?;
-    let (frame, _) = Message::new(kind, 0, body).frame(0);
-    socket
-        .write_all(&frame)
+    let message = Message::new(kind, 0, body);
+    message
+        .frames()
+        .try_for_each(|frame| socket.write_all(&frame))
         .map_err(|error| format!("the socket to the core can't be written: {error}"))
 }
 

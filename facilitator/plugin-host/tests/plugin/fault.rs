@@ -1,7 +1,6 @@
 //! A loaded plugin that breaks the rules: its callers get a clear fault, and other instances are not affected.
 
 use plugin_host::{ErrorKind, Isolation, Limits, load, stray_completions};
-use sdk_plugin::chain::{Attempt, Lane};
 use sdk_plugin::host::RpcRequest;
 use sdk_plugin::scheme::Supported;
 use sdk_plugin::testkit::Recorded;
@@ -9,8 +8,8 @@ use sdk_plugin::{Cx, FaultKind};
 use serde_json::json;
 
 use crate::support::{
-    Neighbour, SHORT, call_supported, cx, here_and_isolated, host, hostile, isolation, load_hostile, request,
-    scheme, short, try_load_hostile,
+    Neighbour, SHORT, attempt, call_supported, cx, here_and_isolated, host, hostile, isolation, load_hostile,
+    request, scheme, short, try_load_hostile,
 };
 
 /// With one thread, the work of a call after its completion ends ahead of the next call.
@@ -18,21 +17,6 @@ fn one_thread() -> Limits {
     Limits {
         threads: 1,
         ..Limits::default()
-    }
-}
-
-fn attempt() -> Attempt {
-    let lane = Lane {
-        network: "test:1".into(),
-        signer: "s".into(),
-        key: "k".into(),
-        ordered: true,
-    };
-    Attempt {
-        id: "a".into(),
-        tx_id: "t".into(),
-        lane,
-        sequence: 0,
     }
 }
 

@@ -27,7 +27,7 @@ use sdk_plugin::{
 use serde_json::json;
 use tokio::sync::mpsc;
 
-use crate::support::{cx, host, instance};
+use crate::support::{attempt, cx, host, instance};
 
 const MANIFEST: &str = r#"{
     "id": "shaky", "version": "1.0.0", "abi": {"major": 1, "minor": 0}, "description": "Panics", "licence": "MIT",
@@ -172,21 +172,6 @@ async fn attach_shaky(act: &str, host: Arc<dyn HostServices>) -> Result<Loaded, 
     let request: InstanceRequest = instance(json!({ "act": act }), host, Limits::default());
     // SAFETY: the table is made by the SDK.
     unsafe { attach(shaky, request) }.await
-}
-
-fn attempt() -> Attempt {
-    let lane = Lane {
-        network: "test:1".into(),
-        signer: "s".into(),
-        key: "k".into(),
-        ordered: true,
-    };
-    Attempt {
-        id: "a".into(),
-        tx_id: "t".into(),
-        lane,
-        sequence: 0,
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -10,6 +10,7 @@ use std::time::Duration;
 use plugin_host::{
     InstanceRequest, Isolation, Limits, LoadRequest, Loaded, Pin, PluginError, RunnerSettings, Sandbox, load,
 };
+use sdk_plugin::chain::{Attempt, Lane};
 use sdk_plugin::host::{
     JobRequest, Level, MetricKind, RpcRequest, RpcResponse, RpcResult, SignRequest, Signature, StoreRequest,
     StoreResponse,
@@ -248,6 +249,22 @@ pub(crate) fn short() -> Limits {
 pub(crate) fn cx(host: &Arc<LoggedHost>) -> Cx {
     let call = NEXT_CALL.fetch_add(1, Ordering::Relaxed);
     Cx::new(host.clone(), call, host.script.context("test:1"))
+}
+
+/// An attempt on `test:1`.
+pub(crate) fn attempt() -> Attempt {
+    let lane = Lane {
+        network: "test:1".into(),
+        signer: "s".into(),
+        key: "k".into(),
+        ordered: true,
+    };
+    Attempt {
+        id: "a".into(),
+        tx_id: "t".into(),
+        lane,
+        sequence: 0,
+    }
 }
 
 pub(crate) fn scheme(loaded: &Loaded) -> Arc<dyn SchemeHandler> {

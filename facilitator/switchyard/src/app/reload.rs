@@ -195,16 +195,13 @@ impl Reloader {
             return;
         }
         let new = config.http().tenants;
-        let changed = |old: &Tenant, new: &Tenant| format!("{old:?}") != format!("{new:?}");
         let mut lines = Vec::new();
         for tenant in now {
             let name = &tenant.access.name;
             let known = before.iter().find(|old| old.access.name == *name);
             match known {
                 None => lines.push(format!("tenant {name} is new")),
-                Some(old) if changed(&old.access, &tenant.access) => {
-                    lines.push(format!("tenant {name} has changed"))
-                }
+                Some(old) if old.access != tenant.access => lines.push(format!("tenant {name} has changed")),
                 Some(_) => {}
             }
             if known.map(|old| &old.max_cost_per_day) != Some(&tenant.max_cost_per_day)
