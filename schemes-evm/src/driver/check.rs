@@ -56,12 +56,12 @@ impl EvmDriver {
             return None;
         }
         if base_fee.is_some()
-            && let Ok(heads) = cx.compare(vec![rpc::newest_block()]).await
+            && let Ok(nodes) = rpc::compare_or_read(cx, vec![rpc::newest_block()]).await
         {
-            let base_fees = heads
+            let base_fees = nodes
+                .sets
                 .into_iter()
-                .flatten()
-                .filter_map(|head| Head::read(head).ok());
+                .filter_map(|mut answers| Head::read(answers.take().ok()?).ok());
             let lowest = base_fees.filter_map(|head| head.base_fee).min();
             let is_below = |base_fee: u128| {
                 base_fee.saturating_add(tip.max(options.min_priority_fee_per_gas_wei)) <= ceiling

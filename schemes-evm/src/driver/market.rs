@@ -157,10 +157,13 @@ async fn settled(
         "a node shows impossible prices: other nodes are queried",
         &fields,
     );
-    let others = cx.compare(calls).await.unwrap_or_default();
+    let others = match rpc::compare_or_read(cx, calls).await {
+        Ok(nodes) => nodes.sets,
+        Err(_) => Vec::new(),
+    };
     let others = others
         .into_iter()
-        .filter_map(|answers| Shown::take(&mut Answers::from(answers), has_l1_fee).ok());
+        .filter_map(|mut answers| Shown::take(&mut answers, has_l1_fee).ok());
     let best = std::iter::once(first)
         .chain(others)
         .min_by_key(|shown| (shown.contradiction.is_some(), shown.doubt(known).is_some()))?;

@@ -10,6 +10,7 @@
 
 use serde_json::Value;
 
+use super::opinion::compare_or_read;
 use crate::host::{RpcCall, RpcError, RpcResult};
 use crate::{Cx, Fault, FaultKind};
 
@@ -139,8 +140,9 @@ impl NodeProfile {
     }
 
     /// The same reads by two nodes: the set with the lowest count if it is lower than that of the known results. Each set is
-    /// from one node, because its results only count together. `None` when no set is better, when the calls do not fit one
-    /// batch, or when no two nodes answer.
+    /// from one node, because its results only count together. Where no two nodes answer, the reads are made once more: the
+    /// node of the known results may have been put out of use since. `None` when no set is better, when the calls do not fit
+    /// one batch, or when no node answers.
     pub async fn replace_if_better(
         &self,
         cx: &Cx,
@@ -152,9 +154,9 @@ impl NodeProfile {
             return None;
         }
         let known = count(known);
-        let sets = cx.compare(calls.to_vec()).await.unwrap_or_default();
-        let best = sets.into_iter().min_by_key(|set| count(set))?;
-        (count(&best) < known).then(|| best.into())
+        let sets = compare_or_read(cx, calls.to_vec()).await.ok()?.sets;
+        let best = sets.into_iter().min_by_key(|set| count(set.remaining()))?;
+        (count(best.remaining()) < known).then_some(best)
     }
 
     /// Reads that only count together: one batch, answered by one node. `None`: the answer is too large.
@@ -235,4 +237,47 @@ fn too_large(fault: &Fault) -> RpcResult {
         message: format!("the answer is too large: {}", fault.message),
         data: Value::Null,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testkit::{ScriptHost, block_on};
+
+    const NODES: NodeProfile = NodeProfile {
+        max_batch_calls: 10,
+        max_batch_bytes: 1_000,
+        expected_bytes: |_| 10,
+        oversized: Oversized::Split,
+        is_well_formed: |_, value| !value.is_null(),
+    };
+
+    fn read(host: &std::sync::Arc<ScriptHost>) -> Vec<RpcResult> {
+        let cx = host.cx(host.context("eip155:1"));
+        let calls = vec![RpcCall {
+            method: "code".into(),
+            params: Value::Null,
+        }];
+        let answers = block_on(NODES.read_well_formed(&cx, calls)).expect("a node answers");
+        answers.remaining().to_vec()
+    }
+
+    /// The check of the network may put the node that answered out of use before the second opinion is read.
+    #[test]
+    fn a_malformed_result_is_read_again_where_only_another_node_is_left() {
+        let host = ScriptHost::at_unix_s(1);
+        host.fail_comparisons(Fault::unavailable("only 1 of 2 nodes answered"));
+        host.queue_rpc("code", RpcResult::Ok(Value::Null));
+        host.answer_rpc("code", |_| RpcResult::Ok(Value::from("0x")));
+        assert_eq!(read(&host), [RpcResult::Ok(Value::from("0x"))]);
+        assert_eq!(host.round_trips(), 3, "a read, a comparison, a read");
+    }
+
+    #[test]
+    fn a_malformed_result_that_no_node_betters_is_returned() {
+        let host = ScriptHost::at_unix_s(1);
+        host.fail_comparisons(Fault::unavailable("only 1 of 2 nodes answered"));
+        host.answer_rpc("code", |_| RpcResult::Ok(Value::Null));
+        assert_eq!(read(&host), [RpcResult::Ok(Value::Null)]);
+    }
 }

@@ -79,6 +79,7 @@ struct Script {
     queued: HashMap<String, VecDeque<RpcResult>>,
     answers: HashMap<String, Answer>,
     faults: VecDeque<Fault>,
+    compare_fault: Option<Fault>,
     send: Option<Sender>,
     sign: Option<Signer>,
     rows: Rows,
@@ -169,6 +170,11 @@ impl ScriptHost {
         self.script().faults.push_back(fault);
     }
 
+    /// Makes every comparison of nodes fail from now on, as where only one of several answers.
+    pub fn fail_comparisons(&self, fault: Fault) {
+        self.script().compare_fault = Some(fault);
+    }
+
     /// Answers sends.
     pub fn answer_send(&self, send: impl FnMut(&RpcRequest) -> Result<RpcResponse, Fault> + Send + 'static) {
         self.script().send = Some(Box::new(send));
@@ -230,6 +236,9 @@ impl HostServices for ScriptHost {
         });
         if let Some(fault) = script.faults.pop_front() {
             return Err(fault);
+        }
+        if let (RpcRequest::Compare { .. }, Some(fault)) = (&request, &script.compare_fault) {
+            return Err(fault.clone());
         }
         match &request {
             // A script is one node.
