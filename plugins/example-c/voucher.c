@@ -17,13 +17,14 @@ X402P_MANIFEST(
     "{\"id\":\"example-voucher-c\",\"version\":\"0.1.0\",\"abi\":{\"major\":1,\"minor\":0},"
     "\"description\":\"Scheme \\\"voucher\\\" in C: single-use codes pay, without any transaction.\","
     "\"licence\":\"MIT OR Apache-2.0\","
-    "\"schemes\":[{\"scheme\":\"voucher\",\"family\":\"eip155\",\"versions\":[2],\"calls\":[]}],"
+    "\"schemes\":[{\"scheme\":\"voucher\",\"family\":\"eip155\",\"versions\":[2],\"calls\":[]},"
+    "{\"scheme\":\"voucher\",\"family\":\"ledger\",\"versions\":[2],\"calls\":[]}],"
     "\"services\":[\"store.v1\"],"
     "\"configSchema\":{\"type\":\"object\",\"required\":[\"vouchers\"],\"additionalProperties\":false,\"properties\":{"
     "\"vouchers\":{\"type\":\"array\",\"items\":{\"type\":\"object\",\"additionalProperties\":false,"
     "\"required\":[\"sha256\",\"network\",\"asset\",\"amount\",\"payTo\",\"expiresAtS\"],\"properties\":{"
     "\"sha256\":{\"type\":\"string\",\"pattern\":\"^[0-9a-f]{64}$\"},"
-    "\"network\":{\"type\":\"string\",\"pattern\":\"^eip155:[1-9][0-9]*$\",\"maxLength\":64},"
+    "\"network\":{\"type\":\"string\",\"pattern\":\"^(eip155:[1-9][0-9]*|ledger:[a-z0-9-]+)$\",\"maxLength\":64},"
     "\"asset\":{\"type\":\"string\",\"maxLength\":64},"
     "\"amount\":{\"type\":\"string\",\"pattern\":\"^(0|[1-9][0-9]{0,77})$\"},"
     "\"payTo\":{\"type\":\"string\",\"maxLength\":64},"
@@ -72,6 +73,15 @@ static void fault(x402p_complete_fn complete, void *ctx, int32_t status, const c
   json_add_string(&text, message);
   json_add(&text, "}");
   answer(complete, ctx, status, text);
+}
+
+/* Who pays whom: the holder of the code, and the payee. */
+static void add_parties(json_text *text, const struct voucher *voucher) {
+  json_add(text, ",\"parties\":{\"senders\":[\"voucher:");
+  json_add(text, voucher->sha256);
+  json_add(text, "\"],\"receivers\":[");
+  json_add_string(text, voucher->terms.pay_to);
+  json_add(text, "]}");
 }
 
 static void add_payer(json_text *text, const char *sha256) {
@@ -189,6 +199,7 @@ static void store_replied(void *ctx, int32_t status, x402p_buf response) {
   } else if (!waiting.plans) {
     json_add(&text, "{\"type\":\"valid\",");
     add_payer(&text, voucher->sha256);
+    add_parties(&text, voucher);
     json_add(&text, "}");
   } else {
     json_add(&text, "{\"type\":\"done\",\"reply\":{");
@@ -201,7 +212,9 @@ static void store_replied(void *ctx, int32_t status, x402p_buf response) {
     json_add_string(&text, voucher->terms.amount);
     json_add(&text, ",\"atS\":");
     json_add_number(&text, waiting.self->host->now_unix_ns(waiting.self->host->ctx) / 1000000000);
-    json_add(&text, "},\"condition\":{\"type\":\"absent\"}}]}");
+    json_add(&text, "},\"condition\":{\"type\":\"absent\"}}]");
+    add_parties(&text, voucher);
+    json_add(&text, "}");
   }
   answer(waiting.complete, waiting.ctx, X402P_OK, text);
 }

@@ -147,6 +147,9 @@ pub struct Slot {
     /// steps in one transaction are always simulated, all of them together, unless they replace a transaction.
     #[serde(default, skip_serializing_if = "is_false")]
     pub simulate: bool,
+    /// How many transactions the journal holds for the slot already.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub attempt: u32,
     /// A transaction of these steps is journaled for the slot: `build` replaces it, and leaves no step out.
     #[serde(default, skip_serializing_if = "is_false")]
     pub replaces: bool,
@@ -161,6 +164,7 @@ impl Slot {
             sequence,
             lost: 0,
             simulate: false,
+            attempt: 0,
             replaces: false,
         }
     }

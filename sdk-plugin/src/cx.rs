@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::host::{
-    HostServices, JobRequest, Level, MetricKind, RpcCall, RpcRequest, RpcResponse, RpcResult, SignRequest,
-    Signature, StoreRequest, StoreResponse,
+    Authorizer, HostServices, JobRequest, Level, MetricKind, RpcCall, RpcRequest, RpcResponse, RpcResult,
+    SignRequest, Signature, StoreRequest, StoreResponse,
 };
 use crate::lane::Lane;
 use crate::{Fault, HexBytes};
@@ -52,6 +53,18 @@ pub struct CallContext {
     pub scheme: String,
     /// The network that the operation is about.
     pub network: NetworkView,
+    /// Of a scheme's operation: keys with which its plans may sign typed data.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub authorizers: Vec<Authorizer>,
+}
+
+/// How long the host waits for a call, and which request it is made for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CallTerms {
+    /// From the moment the host makes the call; then it gives the call up. `None`: it is not known.
+    pub timeout: Option<Duration>,
+    /// W3C `traceparent` of the request or settlement that the call is made for; `None`: of none, or of several.
+    pub trace: Option<Arc<str>>,
 }
 
 /// Passed to every function of a scheme or driver: the call's context, and access to the host.
@@ -60,6 +73,7 @@ pub struct Cx {
     host: Arc<dyn HostServices>,
     call: u64,
     context: Arc<CallContext>,
+    terms: CallTerms,
 }
 
 impl fmt::Debug for Cx {
@@ -67,6 +81,7 @@ impl fmt::Debug for Cx {
         f.debug_struct("Cx")
             .field("call", &self.call)
             .field("context", &self.context)
+            .field("terms", &self.terms)
             .finish_non_exhaustive()
     }
 }
@@ -78,7 +93,21 @@ impl Cx {
             host,
             call,
             context: Arc::new(context),
+            terms: CallTerms::default(),
         }
+    }
+
+    /// The same call on these terms.
+    #[must_use]
+    pub fn with_terms(mut self, terms: CallTerms) -> Self {
+        self.terms = terms;
+        self
+    }
+
+    /// How long the host waits for the call, and what it is made for.
+    #[must_use]
+    pub fn terms(&self) -> &CallTerms {
+        &self.terms
     }
 
     /// What travels with the operation.

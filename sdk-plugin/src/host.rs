@@ -158,7 +158,8 @@ pub enum Suite {
     Ed25519,
 }
 
-/// Request of `sign.v1`. Allowed inside `chain.build` and `chain.fill`, for the key of the slot's lane.
+/// Request of `sign.v1`. Allowed inside `chain.build` and `chain.fill`, for the key of the slot's lane; with `typed` inside
+/// `x402.plan`, for the keys in [`CallContext::authorizers`](crate::CallContext::authorizers).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct SignRequest {
@@ -168,6 +169,38 @@ pub struct SignRequest {
     pub suite: Suite,
     /// secp256k1: a 32-byte digest. ed25519: the message.
     pub message: HexBytes,
+    /// The unsigned transaction, as the chain has it: what `message` is the digest of, or the same as `message`. A signer that
+    /// is not in the host's process decodes it, to apply its own policy. Empty from drivers that do not show it.
+    #[serde(default, skip_serializing_if = "HexBytes::is_empty")]
+    pub unsigned: HexBytes,
+    /// It is no transaction that is signed: `message` must be the digest of this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub typed: Option<TypedData>,
+}
+
+/// Typed data (EIP-712), which a contract reads. Its digest is keccak256 of the bytes 0x19 and 0x01, the domain separator and
+/// the hash.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct TypedData {
+    /// The domain separator, 32 bytes.
+    pub domain: HexBytes,
+    /// `hashStruct` of the message, 32 bytes.
+    pub struct_hash: HexBytes,
+}
+
+/// A key that an instance may sign typed data with: secp256k1.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct Authorizer {
+    /// Name of the key.
+    pub key: String,
+    /// Uncompressed, 65 bytes.
+    pub public_key: HexBytes,
+    /// The domain separators, 32 bytes each, that the operator has granted.
+    pub domains: Vec<HexBytes>,
 }
 
 /// Response of `sign.v1`.

@@ -129,6 +129,13 @@ pub struct SchemeRole {
     /// Whether it defines routes under `/{scheme}/`.
     #[serde(default)]
     pub routes: bool,
+    /// Paths after `/{scheme}` of its routes that are about no particular network, such as `/accounts`; one that ends with `/*`
+    /// stands for everything below it. Their calls get a network with an empty id, and can't read from a chain.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub routes_without_network: Vec<String>,
+    /// Names of HTTP headers that its routes get, in lower case. Never those that carry credentials.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub route_headers: Vec<String>,
     /// Calls that its plans make. An operator can narrow, never widen, them.
     pub calls: Vec<Grant>,
     /// Whether a payload authorizes one payment: the host settles equal payloads under one claim only, whatever `identify`
@@ -145,6 +152,16 @@ fn authorizes() -> bool {
 fn is_authorized(authorizes: &bool) -> bool {
     *authorizes
 }
+
+/// HTTP headers that no scheme gets: they carry credentials of the caller, or what only the next hop may read.
+pub const SECRET_HEADERS: [&str; 6] = [
+    "authorization",
+    "cookie",
+    "forwarded-authorization",
+    "proxy-authorization",
+    "x-api-key",
+    "x-forwarded-authorization",
+];
 
 /// Permission for a plan to call one kind of thing.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

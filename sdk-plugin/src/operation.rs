@@ -41,6 +41,8 @@ pub enum Right {
     Send,
     /// Sign with the slot's key over `sign.v1`.
     Sign,
+    /// Sign typed data over `sign.v1`, with the keys and domains that the operator has granted.
+    SignTyped,
     /// Get and scan rows over `store.v1`.
     StoreRead,
     /// Write rows over `store.v1`.
@@ -133,7 +135,7 @@ operations! {
     /// `x402.verify`: whether a payment is good now.
     Verify = op::VERIFY: PaymentCall<'a> => scheme::Verdict, [Read, StoreRead];
     /// `x402.plan`: the steps of a settlement.
-    Plan = op::PLAN: PaymentCall<'a> => scheme::Planned, [Read, StoreRead, ScheduleJob];
+    Plan = op::PLAN: PaymentCall<'a> => scheme::Planned, [Read, StoreRead, ScheduleJob, SignTyped];
     /// `x402.judge`: what the evidence proves.
     Judge = op::JUDGE: JudgeCall<'a> => scheme::Judgement, [];
     /// `x402.route`: an HTTP request to a route of the scheme.

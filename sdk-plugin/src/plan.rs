@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use crate::host::{Job, StoreWrite};
 use crate::lane::Lane;
+use crate::parties::Parties;
 use crate::{Amount, HexBytes};
 
 /// What must be done, in order.
@@ -29,6 +30,10 @@ pub struct Plan {
     /// Scheduled in the first commit, of the plan's own scheme and network. The manifest must list `job.v1`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub jobs: Vec<Job>,
+    /// Who sends and receives money. The host reads them before anything starts, and does not record them: the plan that
+    /// [`crate::SchemeHandler::judge`] gets has none.
+    #[serde(default, skip_serializing_if = "Parties::is_empty")]
+    pub parties: Parties,
 }
 
 /// One transaction's worth of work.

@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::chain::Evidence;
 use crate::host::{Job, StoreWrite};
+pub use crate::parties::Parties;
 pub use crate::plan::{
     Call, EvidenceWanted, Gate, Guard, Hold, LaneChoice, LogFilter, OnFail, Plan, ReadAt, ReadWanted,
     Reserve, Step,
@@ -37,7 +38,8 @@ pub trait SchemeHandler: Send + Sync + 'static {
     async fn judge(&self, cx: &Cx, plan: &Plan, evidence: &Evidence) -> Result<Judgement, Fault>;
 
     /// HTTP under `/{scheme}/…` that the scheme itself defines, about `cx.network()`, which the host takes from the
-    /// request; called again with the outcome after a settle. With tenants configured only they get here.
+    /// request; called again with the outcome after a settle. With tenants configured only they get here. The id of
+    /// `cx.network()` is empty in a route that the manifest lists as one without a network.
     async fn route(&self, _cx: &Cx, request: &RouteRequest) -> Result<RouteResponse, Fault> {
         Err(Fault::unsupported(format!(
             "no route {} {}",
@@ -232,6 +234,9 @@ pub struct Valid {
     /// because it is an operation on an earlier payment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reserves: Option<Vec<Reserve>>,
+    /// Who sends and receives money.
+    #[serde(default, skip_serializing_if = "Parties::is_empty")]
+    pub parties: Parties,
     /// As [`PaidReply::extensions`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub extensions: Option<Map<String, Value>>,
@@ -263,6 +268,12 @@ pub struct Done {
     /// Scheduled in the same commit, as in [`Plan::jobs`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub jobs: Vec<Job>,
+    /// As [`Paid::repeatable`].
+    #[serde(default, skip_serializing_if = "crate::chain::is_false")]
+    pub repeatable: bool,
+    /// Who sends and receives money, where the scheme keeps the accounts itself.
+    #[serde(default, skip_serializing_if = "Parties::is_empty")]
+    pub parties: Parties,
 }
 
 /// The scheme's part of a successful settle reply; the host adds transaction and network.
@@ -349,6 +360,10 @@ pub struct RouteRequest {
     /// The JSON body; `Null` without one.
     #[serde(default)]
     pub body: Value,
+    /// Names in lower case, and values, of the request's headers that the manifest lists
+    /// ([`route_headers`](crate::manifest::SchemeRole::route_headers)), in their order. One whose value is no text is left out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub headers: Vec<(String, String)>,
     /// The authenticated caller; `None` where the operator runs without tenants.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tenant: Option<String>,
@@ -372,7 +387,8 @@ pub enum RouteResponse {
         /// JSON body.
         body: Value,
     },
-    /// Of the route's own scheme and network. The host sets purpose, tenant, idempotency key and remaining time.
+    /// Of the route's own scheme and network; in a route without a network, of any network on which the same instance serves
+    /// the scheme. The host sets purpose, tenant, idempotency key and remaining time.
     Settle {
         /// The payment to settle.
         request: Box<PaymentRequest>,

@@ -17,12 +17,23 @@ pub struct CallScope {
     pub operation: Operation,
     /// The only network that it may read from, CAIP-2.
     pub network: String,
-    /// The key that it may sign with: only for `chain.build` and `chain.fill`.
-    pub signing_key: Option<String>,
+    /// What it may sign: only for `chain.build` and `chain.fill`.
+    pub signs: Option<SigningSlot>,
     /// The journaled attempt that it may send: only for `chain.broadcast`.
     pub attempt: Option<String>,
     /// The only node that answers its reads, counted from 0; `None` for any healthy node.
     pub node: Option<usize>,
+}
+
+/// The slot whose transaction a call may sign.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SigningSlot {
+    /// Name of the only key.
+    pub key: String,
+    /// As in [`sdk_plugin::chain::Slot`].
+    pub sequence: u64,
+    /// As in [`sdk_plugin::chain::Slot`].
+    pub attempt: u32,
 }
 
 /// All open calls.
@@ -100,7 +111,11 @@ mod tests {
             instance: 1,
             operation: Operation::Build,
             network: "eip155:1".into(),
-            signing_key: Some("hot".into()),
+            signs: Some(SigningSlot {
+                key: "hot".into(),
+                sequence: 7,
+                attempt: 0,
+            }),
             attempt: None,
             node: None,
         };

@@ -22,3 +22,4 @@ pub mod pause;
 pub mod service;
 pub mod settlement;
 pub mod suggest;
+pub mod trace;

@@ -38,11 +38,12 @@ pub trait Service: Send + Sync + 'static {
     /// Whether the journal can be used now, and what needs a person in it.
     fn journal(&self) -> JournalReadiness;
 
-    /// Networks on which a scheme of this name defines HTTP routes, CAIP-2, each once.
-    fn routed(&self, scheme: &str) -> Vec<String>;
+    /// The HTTP routes of schemes of this name. Without any network there are none.
+    fn routed(&self, scheme: &str) -> SchemeRoutes;
 
-    /// Calls a scheme's own HTTP route, on one of its [`Service::routed`] networks. A settlement that it starts is awaited
-    /// for at most `wait`, plus one commit. The future is dropped when the caller disconnects.
+    /// Calls a scheme's own HTTP route, on one of its [`Service::routed`] networks; `network` is empty for a route without
+    /// one. A settlement that it starts is awaited for at most `wait`, plus one commit. The future is dropped when the
+    /// caller disconnects. Headers that the scheme's manifest does not list are dropped.
     async fn route(&self, scheme: &str, network: &str, request: RouteRequest, wait: Duration) -> Routed;
 
     /// The settlements of this tenant that the name finds, the oldest first; those of other tenants are not among them.
@@ -56,6 +57,65 @@ pub trait Service: Send + Sync + 'static {
 
     /// One page of a tenant's settlements. Reads the journal only.
     async fn list_settlements(&self, query: &SettlementQuery) -> Result<SettlementPage, LookUpError>;
+}
+
+/// The HTTP routes of the schemes of one name.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SchemeRoutes {
+    /// CAIP-2, each once.
+    pub networks: Vec<String>,
+    /// Paths that are about no network, as in [`routes_without_network`](sdk_plugin::manifest::SchemeRole::routes_without_network).
+    pub without_network: Vec<String>,
+    /// Names of headers, in lower case.
+    pub headers: Vec<String>,
+}
+
+impl SchemeRoutes {
+    /// Adds the routes of one scheme on one network.
+    pub fn add(&mut self, network: &str, routes: &RouteTerms) {
+        let add = |list: &mut Vec<String>, text: &str| {
+            if !list.iter().any(|known| known == text) {
+                list.push(text.to_owned());
+            }
+        };
+        add(&mut self.networks, network);
+        for path in &routes.without_network {
+            add(&mut self.without_network, path);
+        }
+        for header in &routes.headers {
+            add(&mut self.headers, header);
+        }
+    }
+
+    /// Whether the route at this path is about no network.
+    #[must_use]
+    pub fn is_without_network(&self, path: &str) -> bool {
+        is_listed(&self.without_network, path)
+    }
+}
+
+/// What the manifest says of one scheme's routes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RouteTerms {
+    /// As in [`SchemeRoutes`].
+    pub without_network: Vec<String>,
+    /// As in [`SchemeRoutes`].
+    pub headers: Vec<String>,
+}
+
+impl RouteTerms {
+    /// Whether the route at this path is about no network.
+    #[must_use]
+    pub fn is_without_network(&self, path: &str) -> bool {
+        is_listed(&self.without_network, path)
+    }
+}
+
+fn is_listed(paths: &[String], path: &str) -> bool {
+    paths.iter().any(|listed| match listed.strip_suffix('*') {
+        Some(above) => path.starts_with(above),
+        None => path == listed,
+    })
 }
 
 /// What became of a wish to end a reservation.

@@ -9,38 +9,20 @@ use std::fmt;
 use std::sync::Arc;
 
 use sdk_plugin::chain::{KeyInfo, Lane, Readiness};
-use sdk_plugin::{Amount, ChainDriver, HostServices, NetworkView, Value};
+use sdk_plugin::{Amount, ChainDriver, NetworkView, Value};
 use tokio::sync::Notify;
 
 use base::service::Membership;
+use no_chain::NoChain;
 
 mod grants;
+mod instance;
 mod kind;
+mod no_chain;
 
 pub use grants::Granted;
+pub use instance::Instance;
 pub use kind::{Checked, Kind};
-
-/// A loaded plugin with one configuration.
-pub struct Instance {
-    /// Unique in this process.
-    pub id: u64,
-    /// Its name in the configuration.
-    pub name: String,
-    /// The manifest's id. Rows and claims are stored under it.
-    pub plugin: String,
-    /// Host services that its manifest requests.
-    pub services: BTreeSet<String>,
-    pub host: Arc<dyn HostServices>,
-}
-
-impl fmt::Debug for Instance {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Instance")
-            .field("id", &self.id)
-            .field("name", &self.name)
-            .finish_non_exhaustive()
-    }
-}
 
 /// Settings of a network.
 #[derive(Debug, Clone, PartialEq)]
@@ -127,6 +109,7 @@ pub struct Network {
     pub instance: Arc<Instance>,
     /// Notified when its nodes seem not to answer: the network is then checked at once.
     pub suspect: Notify,
+    has_chain: bool,
     state: RwLock<NetworkState>,
 }
 
@@ -168,8 +151,24 @@ impl Network {
             driver,
             instance,
             suspect: Notify::new(),
+            has_chain: true,
             state: RwLock::new(state),
         }
+    }
+
+    /// A network whose schemes keep the accounts themselves. `instance`: of one of its schemes.
+    #[must_use]
+    pub fn without_chain(settings: NetworkSettings, instance: Arc<Instance>) -> Self {
+        Self {
+            has_chain: false,
+            ..Self::new(settings, Arc::new(NoChain), instance)
+        }
+    }
+
+    /// Whether there is a chain to send to.
+    #[must_use]
+    pub fn has_chain(&self) -> bool {
+        self.has_chain
     }
 
     #[must_use]
@@ -293,7 +292,7 @@ impl Network {
             state.warnings.clone_from(&readiness.warnings);
         }
         state.why_not = match checked {
-            Ok(readiness) if readiness.ready && !state.lanes.is_empty() => None,
+            Ok(readiness) if readiness.ready && (!state.lanes.is_empty() || !self.has_chain) => None,
             Ok(readiness) => Some(
                 readiness
                     .why_not

@@ -3,6 +3,7 @@
 mod settlements;
 
 use crate::engine::Engine;
+use crate::runtime::calls::RouteAbout;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,8 +11,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use base::nearby::nearby;
 use base::service::{
-    JournalReadiness, Membership, NetworkReadiness, ReservationEnd, Routed, SchemeReadiness, Service,
-    SettleAnswer, SettleWait, Settled,
+    JournalReadiness, Membership, NetworkReadiness, ReservationEnd, Routed, SchemeReadiness, SchemeRoutes,
+    Service, SettleAnswer, SettleWait, Settled,
 };
 use base::settlement::{FoundSettlement, LookUpError, SettlementName, SettlementPage, SettlementQuery};
 use sdk_plugin::scheme::{RouteRequest, RouteResponse};
@@ -75,7 +76,7 @@ impl Service for EngineService {
         self.0.runtime.shared_journal.readiness()
     }
 
-    fn routed(&self, scheme: &str) -> Vec<String> {
+    fn routed(&self, scheme: &str) -> SchemeRoutes {
         self.0.routed(scheme)
     }
 
@@ -163,19 +164,14 @@ impl Engine {
             .collect()
     }
 
-    fn routed(&self, scheme: &str) -> Vec<String> {
-        let mut networks: Vec<String> = Vec::new();
-        for kind in self
-            .runtime
-            .registry
-            .kinds()
-            .filter(|kind| kind.scheme == scheme && kind.routes)
-        {
-            if !networks.iter().any(|id| id == kind.network.id()) {
-                networks.push(kind.network.id().to_owned());
+    fn routed(&self, scheme: &str) -> SchemeRoutes {
+        let mut routed = SchemeRoutes::default();
+        for kind in self.runtime.registry.kinds().filter(|kind| kind.scheme == scheme) {
+            if let Some(routes) = &kind.routes {
+                routed.add(kind.network.id(), routes);
             }
         }
-        networks
+        routed
     }
 
     /// Serves a scheme's own HTTP route. It waits for the settlement of the route as long as `wait`.
@@ -187,20 +183,42 @@ impl Engine {
         wait: Duration,
     ) -> Routed {
         let deadline = Instant::now() + wait;
-        let kind = self
-            .runtime
-            .registry
-            .kinds()
-            .find(|kind| kind.scheme == scheme && kind.network.id() == network && kind.routes);
-        let Some(kind) = kind else {
+        let about = if network.is_empty() {
+            RouteAbout::NoNetwork
+        } else {
+            RouteAbout::ItsNetwork
+        };
+        let found = self.runtime.registry.kinds().find_map(|kind| {
+            let routes = kind.routes.as_ref().filter(|_| kind.scheme == scheme)?;
+            let is_this = match about {
+                RouteAbout::ItsNetwork => kind.network.id() == network,
+                RouteAbout::NoNetwork => routes.is_without_network(&request.path),
+            };
+            is_this.then_some((kind, routes))
+        });
+        let Some((kind, routes)) = found else {
             return Err(Fault::unsupported("no such route")).into();
         };
-        let mut settle = match self.runtime.ops.route(kind, &request).await {
+        let mut request = request;
+        request.headers.retain(|(name, _)| routes.headers.contains(name));
+        let mut settle = match self.runtime.ops.route(kind, about, &request).await {
             Ok(RouteResponse::Settle { request }) => *request,
             other => return other.into(),
         };
         settle.purpose = Purpose::Route;
-        if settle.scheme != kind.scheme || settle.network != kind.network.id() {
+        let is_served = || {
+            let mut kinds = self.runtime.registry.kinds();
+            kinds.any(|served| {
+                served.scheme == kind.scheme
+                    && served.network.id() == settle.network
+                    && served.instance.id == kind.instance.id
+            })
+        };
+        let is_own = match about {
+            RouteAbout::ItsNetwork => settle.network == kind.network.id(),
+            RouteAbout::NoNetwork => is_served(),
+        };
+        if settle.scheme != kind.scheme || !is_own {
             return Err(Fault::denied("a route requested a settlement of another kind")).into();
         }
         settle.tenant.clone_from(&request.tenant);
@@ -229,7 +247,7 @@ impl Engine {
             outcome: Some(outcome),
             ..request
         };
-        match self.runtime.ops.route(kind, &again).await {
+        match self.runtime.ops.route(kind, about, &again).await {
             Ok(response @ RouteResponse::Reply { .. }) => Routed {
                 response: Ok(response),
                 receipt,

@@ -11,23 +11,36 @@ use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::middleware::Next;
 use axum::response::Response;
+use base::trace::{self, Trace};
 use tracing::Instrument as _;
 
 const NAME: HeaderName = HeaderName::from_static("x-request-id");
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 /// Longest id that is taken from a caller, in bytes.
 const MAX_LENGTH: usize = 128;
 
 /// Handles a request under its id.
 pub(super) async fn identify(request: Request, next: Next) -> Response {
     let id = of_caller(request.headers()).unwrap_or_else(new_id);
+    let trace = trace_of(request.headers(), &id);
     // Of the highest level, so that no log level hides the id of a line that is written.
     let span = tracing::error_span!("request", message = %id);
-    let mut response = next.run(request).instrument(span).await;
+    let handled = next.run(request).instrument(span);
+    let mut response = trace::within(trace, handled).await;
     // Always valid: letters, digits and punctuation.
     if let Ok(id) = HeaderValue::try_from(id) {
         response.headers_mut().insert(NAME, id);
     }
     response
+}
+
+/// The caller's trace, if it sends one; else one whose id is the request's, or a new one.
+fn trace_of(headers: &HeaderMap, id: &str) -> Option<Trace> {
+    let mut values = headers.get_all(TRACEPARENT).iter();
+    let sent = values.next().filter(|_| values.next().is_none());
+    let sent = sent.and_then(|value| Trace::parse(value.to_str().ok()?));
+    sent.or_else(|| Trace::of_id(id))
+        .or_else(|| Trace::of_id(&new_id()))
 }
 
 /// The id of the caller, if it is sent once, is short, and has only characters that need no escape in a log line.

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use axum::extract::{Query, Request};
 use axum::http::header::RETRY_AFTER;
-use axum::http::{StatusCode, Uri};
+use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::Response;
-use base::service::{Receipt, Routed};
+use base::service::{Receipt, Routed, SchemeRoutes};
 use sdk_plugin::fault::FaultKind;
 use sdk_plugin::scheme::{RouteRequest, RouteResponse};
 use sdk_plugin::{Fault, Value};
@@ -32,7 +32,7 @@ struct Route {
     scheme: String,
     /// Begins with `/`.
     path: String,
-    networks: Vec<String>,
+    routes: SchemeRoutes,
 }
 
 impl App {
@@ -60,11 +60,11 @@ impl App {
         let path = uri.path().strip_prefix(self.server.base_path.as_str())?;
         let path = path.strip_prefix('/')?;
         let (scheme, path) = path.split_at(path.find('/')?);
-        let networks = self.service.routed(scheme);
-        (!networks.is_empty()).then(|| Route {
+        let routes = self.service.routed(scheme);
+        (!routes.networks.is_empty()).then(|| Route {
             scheme: scheme.to_owned(),
             path: path.to_owned(),
-            networks,
+            routes,
         })
     }
 
@@ -84,9 +84,14 @@ impl App {
         };
         let idempotency_key = pay::idempotency_key(request.headers()).map_err(bad_request)?;
         let method = request.method().as_str().to_owned();
+        let headers = headers_of(request.headers(), &route.routes.headers);
         let body = self.route_body(request).await?;
-        let network = route_network::select(&query, &body, &route.networks, &self.names)
-            .map_err(|unknown| json(unknown.status, envelope::error(&unknown.message)))?;
+        let network = if route.routes.is_without_network(&route.path) {
+            String::new()
+        } else {
+            route_network::select(&query, &body, &route.routes.networks, &self.names)
+                .map_err(|unknown| json(unknown.status, envelope::error(&unknown.message)))?
+        };
         let admitted = self
             .admission
             .dispatch(admitted, Endpoint::Route, &network)
@@ -96,6 +101,7 @@ impl App {
             path: route.path.clone(),
             query,
             body,
+            headers,
             tenant: admitted.tenant.clone(),
             idempotency_key,
             outcome: None,
@@ -156,6 +162,16 @@ impl App {
             }
         }
     }
+}
+
+/// The headers of these names, in their order.
+fn headers_of(headers: &HeaderMap, names: &[String]) -> Vec<(String, String)> {
+    let listed = headers
+        .iter()
+        .filter(|(name, _)| names.iter().any(|listed| listed == name.as_str()));
+    listed
+        .filter_map(|(name, value)| Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned())))
+        .collect()
 }
 
 fn bad_request(message: &str) -> Response {

@@ -141,9 +141,6 @@ pub fn plan(target: &str, operation: &str) -> Plan {
     Plan {
         payer: "p".into(),
         steps: vec![step],
-        reserves: Vec::new(),
-        holds: Vec::new(),
-        writes: Vec::new(),
-        jobs: Vec::new(),
+        ..Plan::default()
     }
 }

@@ -1,8 +1,11 @@
 //! The functions of a plugin's code in this process, and how a call is handed to them.
 
 use std::ffi::c_void;
+use std::sync::Arc;
+use std::time::Duration;
 
 use sdk_plugin::abi::raw::{self, Bytes, Call, CompleteFn, Plugin, SubmitFn};
+use sdk_plugin::operation::OperationKind;
 
 /// The functions of a plugin that are called after `create`.
 #[derive(Debug, Clone, Copy)]
@@ -42,6 +45,24 @@ unsafe impl Send for Pointer {}
 // SAFETY: as above.
 unsafe impl Sync for Pointer {}
 
+/// A call on its way to a plugin's code, without its request.
+pub(super) struct Handed {
+    /// The plugin's `ctx`.
+    pub(super) key: u64,
+    pub(super) call_id: u64,
+    pub(super) operation: OperationKind,
+    /// From now.
+    pub(super) timeout: Duration,
+    /// W3C `traceparent`.
+    pub(super) trace: Option<Arc<str>>,
+}
+
+impl Handed {
+    pub(super) fn timeout_ns(&self) -> u64 {
+        u64::try_from(self.timeout.as_nanos()).unwrap_or(0)
+    }
+}
+
 /// A call, as it is handed to a plugin's code.
 pub(super) struct Submitted<'a> {
     /// The plugin's `ctx`.
@@ -49,6 +70,8 @@ pub(super) struct Submitted<'a> {
     pub(super) call_id: u64,
     pub(super) operation: &'a str,
     pub(super) timeout_ns: u64,
+    /// W3C `traceparent`; empty without one.
+    pub(super) trace: &'a str,
     pub(super) request: &'a [u8],
 }
 
@@ -63,7 +86,7 @@ impl Submitted<'_> {
             timeout_ns: self.timeout_ns,
             op: Bytes::lend(self.operation.as_bytes()),
             request: Bytes::lend(self.request),
-            trace: Bytes::EMPTY,
+            trace: Bytes::lend(self.trace.as_bytes()),
             ctx: self.key as usize as *mut c_void,
             complete: Some(complete),
         };

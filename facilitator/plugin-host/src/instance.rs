@@ -4,16 +4,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use sdk_plugin::abi::raw;
-use sdk_plugin::operation::{Health, OperationKind, PluginOperation, Start};
+use sdk_plugin::operation::{Health, PluginOperation, Start};
 use sdk_plugin::ops::{self, ContextCall, FaultBody};
-use sdk_plugin::{CallContext, Fault, FaultKind};
+use sdk_plugin::{CallContext, CallTerms, Fault, FaultKind};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::bridge::Bridge;
 use super::calls::{Bulkhead, Effect};
 use super::crumbs::{Doing, inside};
-use super::functions::{Functions, Pointer, Submitted, refusal};
+use super::functions::{Functions, Handed, Pointer, Submitted, refusal};
 use super::link::Link;
 use super::pending::{self, Completed, Pending, complete, completed};
 
@@ -66,6 +66,7 @@ impl Instance {
         call_id: u64,
         scope_id: u64,
         network: &str,
+        terms: &CallTerms,
         request: O::Request<'_>,
     ) -> Result<O::Response, Fault> {
         let op = O::NAME;
@@ -107,8 +108,15 @@ impl Instance {
             key,
             is_over: false,
         };
-        self.hand_over(key, call_id, O::KIND, request);
         let limit = self.bridge.limits.call_timeout;
+        let handed = Handed {
+            key,
+            call_id,
+            operation: O::KIND,
+            timeout: terms.timeout.map_or(limit, |timeout| timeout.min(limit)),
+            trace: terms.trace.clone(),
+        };
+        self.hand_over(handed, request);
         let completed = match tokio::time::timeout(limit, answered).await {
             Ok(Ok(completed)) => {
                 waiting.is_over = true;
@@ -133,20 +141,20 @@ impl Instance {
     }
 
     /// Passes a call on to where the plugin's code is.
-    fn hand_over(self: &Arc<Self>, key: u64, call_id: u64, operation: OperationKind, request: Vec<u8>) {
+    fn hand_over(self: &Arc<Self>, handed: Handed, request: Vec<u8>) {
+        let key = handed.key;
         match &self.code {
             Code::Here(pointer, functions) => {
                 let (instance, pointer, functions) = (self.clone(), *pointer, *functions);
                 let is_queued = self
                     .bridge
-                    .try_push(move || instance.submit(pointer, functions, key, call_id, operation, &request));
+                    .try_push(move || instance.submit(pointer, functions, &handed, &request));
                 if !is_queued {
                     complete(key, raw::E_OVERLOADED, |_| Ok(Vec::new()));
                 }
             }
             Code::Runner(link) => {
-                let limit = self.bridge.limits.call_timeout;
-                if let Err(fault) = link.submit(key, call_id, operation, limit, &request) {
+                if let Err(fault) = link.submit(&handed, &request) {
                     complete(key, fault.kind.status(), |_| Ok(FaultBody::encode(&fault)));
                 }
             }
@@ -154,28 +162,22 @@ impl Instance {
     }
 
     /// Passes a call to the plugin. Runs on the instance's threads.
-    fn submit(
-        &self,
-        pointer: Pointer,
-        functions: Functions,
-        key: u64,
-        call_id: u64,
-        operation: OperationKind,
-        request: &[u8],
-    ) {
-        if !self.bridge.calls.is_open(call_id) {
+    fn submit(&self, pointer: Pointer, functions: Functions, handed: &Handed, request: &[u8]) {
+        let key = handed.key;
+        if !self.bridge.calls.is_open(handed.call_id) {
             complete(key, raw::E_CANCELLED, |_| Ok(Vec::new()));
             return;
         }
-        let limit = self.bridge.limits.call_timeout;
         let call = Submitted {
             key,
-            call_id,
-            operation: operation.name(),
-            timeout_ns: u64::try_from(limit.as_nanos()).unwrap_or(0),
+            call_id: handed.call_id,
+            operation: handed.operation.name(),
+            timeout_ns: handed.timeout_ns(),
+            trace: handed.trace.as_deref().unwrap_or_default(),
             request,
         };
-        let status = inside(self.bridge.instance_id, Doing::Operation(operation), || {
+        let doing = Doing::Operation(handed.operation);
+        let status = inside(self.bridge.instance_id, doing, || {
             call.submit(pointer, functions, completed)
         });
         if status == raw::OK {
@@ -325,6 +327,8 @@ impl HealthProbe {
         let request = ContextCall {
             context: std::borrow::Cow::Owned(CallContext::default()),
         };
-        self.0.call::<O>(call_id, 0, "", request).await
+        self.0
+            .call::<O>(call_id, 0, "", &CallTerms::default(), request)
+            .await
     }
 }

@@ -4,7 +4,6 @@
 use std::collections::VecDeque;
 use std::io::ErrorKind;
 use std::sync::Arc;
-use std::time::Duration;
 
 use parking_lot::Mutex;
 use sdk_plugin::operation::OperationKind;
@@ -13,6 +12,7 @@ use tokio::net::UnixStream;
 use tokio::sync::Notify;
 
 use super::frame::{BodyWriter, Kind, Message};
+use super::functions::Handed;
 
 /// From so many waiting bytes on, nothing more is read of the process: what it requests would only add to them.
 const CLOGGED_BYTES: usize = 4 << 20;
@@ -99,18 +99,14 @@ impl Link {
     }
 
     /// Passes a call on. Its answer has the same key.
-    pub(crate) fn submit(
-        &self,
-        key: u64,
-        call_id: u64,
-        operation: OperationKind,
-        limit: Duration,
-        request: &[u8],
-    ) -> Result<(), Fault> {
-        let body = BodyWriter::with_room(request.len() + 64)
-            .u64(call_id)
-            .u64(u64::try_from(limit.as_nanos()).unwrap_or(0))
+    pub(crate) fn submit(&self, handed: &Handed, request: &[u8]) -> Result<(), Fault> {
+        let (key, operation) = (handed.key, handed.operation);
+        let trace = handed.trace.as_deref().unwrap_or_default();
+        let body = BodyWriter::with_room(request.len() + 128)
+            .u64(handed.call_id)
+            .u64(handed.timeout_ns())
             .bytes(operation.name().as_bytes())
+            .bytes(trace.as_bytes())
             .rest(request)
             .done();
         let mut state = self.state.lock();
@@ -298,6 +294,8 @@ impl Waiting {
 mod tests {
     use std::os::unix::net::UnixStream as StdStream;
 
+    use std::time::Duration;
+
     use super::*;
     use crate::frame::Incoming;
 
@@ -390,7 +388,14 @@ mod tests {
             waiting.is_some_and(|bytes| bytes <= MOST_WAITING_BYTES + (2 << 20)),
             "{waiting:?}"
         );
-        let refused = link.submit(1, 1, OperationKind::Start, Duration::ZERO, b"{}");
+        let handed = Handed {
+            key: 1,
+            call_id: 1,
+            operation: OperationKind::Start,
+            timeout: Duration::ZERO,
+            trace: None,
+        };
+        let refused = link.submit(&handed, b"{}");
         assert_eq!(refused.expect_err("too much waits").kind, FaultKind::Overloaded);
     }
 }

@@ -10,7 +10,7 @@ use std::path::Path;
 use object::{Object, ObjectKind, ObjectSection};
 use sdk_plugin::Manifest;
 use sdk_plugin::abi::raw::{ABI_MAJOR, ABI_MINOR, MANIFEST_SECTION};
-use sdk_plugin::manifest::{DriverRole, Grant, SchemeRole, config_path};
+use sdk_plugin::manifest::{DriverRole, Grant, SECRET_HEADERS, SchemeRole, config_path};
 use sdk_plugin::ops::service;
 use serde_json::Value;
 
@@ -227,10 +227,49 @@ fn check_schemes(schemes: &[SchemeRole]) -> Result<(), String> {
         for grant in &role.calls {
             check_grant(grant).map_err(|what| format!("grants to scheme {:?} {what}", role.scheme))?;
         }
+        check_routes(role).map_err(|what| format!("says of scheme {:?} {what}", role.scheme))?;
         if !roles.insert((role.scheme.as_str(), role.family.as_str())) {
             return Err(format!(
                 "names the scheme {:?} on {:?} twice: keep one",
                 role.scheme, role.family
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// The most headers that a scheme's routes get, and the most paths without a network.
+const MOST_ROUTE_ENTRIES: usize = 16;
+
+fn check_routes(role: &SchemeRole) -> Result<(), String> {
+    let (headers, paths) = (&role.route_headers, &role.routes_without_network);
+    let has_terms = !headers.is_empty() || !paths.is_empty();
+    if has_terms && !role.routes {
+        return Err("what its routes get, and that it has none: write \"routes\": true".into());
+    }
+    if headers.len() > MOST_ROUTE_ENTRIES || paths.len() > MOST_ROUTE_ENTRIES {
+        return Err(format!(
+            "more than {MOST_ROUTE_ENTRIES} headers or paths: list fewer"
+        ));
+    }
+    for header in headers {
+        if SECRET_HEADERS.contains(&header.as_str()) {
+            return Err(format!(
+                "that its routes get the header {header:?}, which carries credentials: remove it"
+            ));
+        }
+        if !is_name(header, 64, b"-_") {
+            return Err(format!(
+                "that its routes get the header {header:?}: write its name in lower case"
+            ));
+        }
+    }
+    for path in paths {
+        let fixed = path.strip_suffix('*').unwrap_or(path);
+        let is_path = fixed.starts_with('/') && !fixed.contains(['*', '?', '#', '%', ' ', '\\']);
+        if !is_path || (fixed.len() < path.len() && !fixed.ends_with('/')) {
+            return Err(format!(
+                "that the route {path:?} has no network: write a path such as \"/accounts\" or \"/accounts/*\""
             ));
         }
     }
@@ -303,6 +342,47 @@ fn is_name(text: &str, max_len: usize, extra: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn role(member: &str, value: Value) -> SchemeRole {
+        let mut role = serde_json::json!({
+            "scheme": "s", "family": "test", "versions": [2], "routes": true, "calls": []
+        });
+        role[member] = value;
+        serde_json::from_value(role).unwrap()
+    }
+
+    #[test]
+    fn routes_get_no_header_with_credentials() {
+        for header in SECRET_HEADERS.into_iter().chain(["X-Shop", "x shop", ""]) {
+            let refused = check_routes(&role("routeHeaders", serde_json::json!([header])));
+            assert!(refused.is_err(), "{header}");
+        }
+        let many: Vec<String> = (0..17).map(|at| format!("x-{at}")).collect();
+        assert!(check_routes(&role("routeHeaders", serde_json::json!(many))).is_err());
+        assert_eq!(
+            check_routes(&role("routeHeaders", serde_json::json!(["x-shop"]))),
+            Ok(())
+        );
+    }
+
+    #[test]
+    fn a_route_without_a_network_is_a_path() {
+        for path in ["accounts", "", "*", "/a*", "/a/*/b", "/a?b", "/%61"] {
+            let refused = check_routes(&role("routesWithoutNetwork", serde_json::json!([path])));
+            assert!(refused.is_err(), "{path}");
+        }
+        for path in ["/accounts", "/accounts/*", "/*"] {
+            assert_eq!(
+                check_routes(&role("routesWithoutNetwork", serde_json::json!([path]))),
+                Ok(())
+            );
+        }
+        let without_routes = SchemeRole {
+            routes: false,
+            ..role("routesWithoutNetwork", serde_json::json!(["/a"]))
+        };
+        assert!(check_routes(&without_routes).is_err());
+    }
 
     fn checked(target: &str, operations: &[&str]) -> Result<(), String> {
         check_grant(&Grant {

@@ -66,7 +66,7 @@ async fn call<O: PluginOperation>(
 ) -> Result<O::Response, Fault> {
     let network = &cx.context().network.id;
     instance
-        .call::<O>(cx.call_id(), cx.call_id(), network, request)
+        .call::<O>(cx.call_id(), cx.call_id(), network, cx.terms(), request)
         .await
 }
 

@@ -3,8 +3,8 @@
 use sdk_plugin::chain::Evidence;
 use sdk_plugin::host::{StoreCondition, StoreRequest, StoreResponse, StoreWrite};
 use sdk_plugin::scheme::{
-    Done, Identified, Identity, Judgement, PaidReply, Plan, Planned, Refusal, RouteRequest, RouteResponse,
-    Supported, Valid, Verdict,
+    Done, Identified, Identity, Judgement, PaidReply, Parties, Plan, Planned, Refusal, RouteRequest,
+    RouteResponse, Supported, Valid, Verdict,
 };
 use sdk_plugin::wire::Kind;
 use sdk_plugin::{Cx, Fault, PaymentRequest, SchemeHandler, async_trait};
@@ -86,6 +86,10 @@ fn payer(digest: &str) -> String {
     format!("voucher:{digest}")
 }
 
+fn parties(digest: &str, request: &PaymentRequest) -> Parties {
+    Parties::pair(payer(digest), request.requirements.pay_to.to_ascii_lowercase())
+}
+
 fn row(digest: &str) -> String {
     format!("redeemed/{digest}")
 }
@@ -148,10 +152,9 @@ impl SchemeHandler for Voucher {
     async fn verify(&self, cx: &Cx, request: &PaymentRequest) -> Result<Verdict, Fault> {
         Ok(match self.check(cx, request).await? {
             Ok(digest) => Verdict::Valid(Valid {
-                extensions: None,
                 payer: payer(&digest),
-                extra: None,
-                reserves: None,
+                parties: parties(&digest, request),
+                ..Valid::default()
             }),
             Err(refusal) => Verdict::Invalid(refusal),
         })
@@ -177,7 +180,8 @@ impl SchemeHandler for Voucher {
         Ok(Planned::Done(Done {
             reply,
             writes: vec![redeemed],
-            jobs: Vec::new(),
+            parties: parties(&digest, request),
+            ..Done::default()
         }))
     }
 

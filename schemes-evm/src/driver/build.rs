@@ -5,7 +5,7 @@
 
 use alloy_consensus::{SignableTransaction, Transaction, TxEip1559, TxEnvelope, TxLegacy};
 use alloy_eips::eip2718::{Decodable2718, Encodable2718};
-use alloy_primitives::{Address, B256, Bytes, Signature, TxKind, U256};
+use alloy_primitives::{Address, B256, Bytes, Signature, TxKind, U256, keccak256};
 use sdk_plugin::chain::{Bid, Built, Slot};
 use sdk_plugin::host::{SignRequest, Suite};
 use sdk_plugin::scheme::{Call, LaneChoice, Step};
@@ -196,7 +196,7 @@ pub(super) async fn sign(cx: &Cx, slot: &Slot, bid: &Bid, wanted: &Wanted) -> Re
                 access_list: Default::default(),
                 input: wanted.input.clone(),
             };
-            let signature = signature(cx, slot, transaction.signature_hash()).await?;
+            let signature = signature(cx, slot, &transaction).await?;
             TxEnvelope::Eip1559(transaction.into_signed(signature))
         }
         Fees::Legacy { gas_price } => {
@@ -209,7 +209,7 @@ pub(super) async fn sign(cx: &Cx, slot: &Slot, bid: &Bid, wanted: &Wanted) -> Re
                 value: wanted.value,
                 input: wanted.input.clone(),
             };
-            let signature = signature(cx, slot, transaction.signature_hash()).await?;
+            let signature = signature(cx, slot, &transaction).await?;
             TxEnvelope::Legacy(transaction.into_signed(signature))
         }
     };
@@ -224,12 +224,19 @@ pub(super) async fn sign(cx: &Cx, slot: &Slot, bid: &Bid, wanted: &Wanted) -> Re
     })
 }
 
-async fn signature(cx: &Cx, slot: &Slot, digest: B256) -> Result<Signature, Fault> {
+async fn signature(
+    cx: &Cx,
+    slot: &Slot,
+    transaction: &impl SignableTransaction<Signature>,
+) -> Result<Signature, Fault> {
+    let unsigned = transaction.encoded_for_signing();
     let signature = cx
         .sign(SignRequest {
             key: slot.lane.key.clone(),
             suite: Suite::Secp256k1,
-            message: HexBytes(digest.to_vec()),
+            message: HexBytes(keccak256(&unsigned).to_vec()),
+            unsigned: HexBytes(unsigned),
+            typed: None,
         })
         .await?;
     let [signature @ .., recovery] = signature.as_ref() else {

@@ -189,6 +189,7 @@ impl SchemeHandler for ExactEvm {
         }
         Ok(match self.check_eip3009(cx, request, wanted).await? {
             Checked::Good(good) => Verdict::Valid(Valid {
+                parties: plan::parties(&good.payment),
                 extensions: extensions_used(&good.used),
                 reserves: good
                     .passed

@@ -4,8 +4,8 @@ use alloy_primitives::{Address, B256};
 use alloy_sol_types::SolCall;
 use sdk_plugin::cx::NetworkView;
 use sdk_plugin::scheme::{
-    EvidenceWanted, Gate, Guard, LaneChoice, LogFilter, OnFail, Plan, Planned, ReadAt, ReadWanted, Reserve,
-    Step,
+    EvidenceWanted, Gate, Guard, LaneChoice, LogFilter, OnFail, Parties, Plan, Planned, ReadAt, ReadWanted,
+    Reserve, Step,
 };
 use sdk_plugin::{Amount, Fault, HexBytes};
 use serde::{Deserialize, Serialize};
@@ -75,7 +75,15 @@ pub(super) fn plan(good: &Good, network: &NetworkView) -> Result<Planned, Fault>
         holds: Vec::new(),
         writes: Vec::new(),
         jobs: Vec::new(),
+        parties: parties(payment),
     }))
+}
+
+pub(super) fn parties(payment: &Payment) -> Parties {
+    Parties::pair(
+        text::lower(payment.authorization.from),
+        text::lower(payment.pay_to),
+    )
 }
 
 /// What the payment needs of the payer's balance.

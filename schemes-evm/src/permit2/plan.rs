@@ -3,8 +3,8 @@
 use alloy_primitives::{Address, B256, U256};
 use sdk_plugin::cx::NetworkView;
 use sdk_plugin::scheme::{
-    EvidenceWanted, Gate, Hold, LaneChoice, LogFilter, OnFail, Plan, Planned, Reserve, Step, Valid, Verdict,
-    extensions_used,
+    EvidenceWanted, Gate, Hold, LaneChoice, LogFilter, OnFail, Parties, Plan, Planned, Reserve, Step, Valid,
+    Verdict, extensions_used,
 };
 use sdk_plugin::{Amount, Cx, Fault, HexBytes, Value};
 use serde::{Deserialize, Serialize};
@@ -117,6 +117,7 @@ pub(crate) fn plan(good: &Good, amount: U256, sending: Sending, cx: &Cx) -> Resu
         holds: sending.holds,
         writes,
         jobs: Vec::new(),
+        parties: parties(payment),
     }))
 }
 
@@ -134,6 +135,7 @@ fn may_share(good: &Good, network: &NetworkView) -> Result<bool, Fault> {
 pub(crate) fn verdict(checked: Checked<Good>) -> Verdict {
     match checked {
         Checked::Good(good) => Verdict::Valid(Valid {
+            parties: parties(&good.payment),
             extensions: extensions_used(&good.used),
             reserves: good
                 .funds
@@ -143,6 +145,10 @@ pub(crate) fn verdict(checked: Checked<Good>) -> Verdict {
         }),
         Checked::Refused(refusal) => Verdict::Invalid(refusal),
     }
+}
+
+fn parties(payment: &Payment) -> Parties {
+    Parties::pair(text::lower(payment.permit.from), text::lower(payment.pay_to))
 }
 
 /// What a payment of `amount` needs of the payer's balance.

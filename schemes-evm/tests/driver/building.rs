@@ -1,8 +1,8 @@
 //! build and fill.
 
-use alloy_consensus::{Transaction, TxEnvelope};
+use alloy_consensus::{SignableTransaction as _, Transaction, TxEnvelope};
 use alloy_eips::eip2718::Decodable2718;
-use alloy_primitives::{Address, B256, U256, address};
+use alloy_primitives::{Address, B256, U256, address, keccak256};
 use alloy_sol_types::SolCall;
 use schemes_evm::abi::{AuthorizedToken, MULTICALL3, Multicall};
 use sdk_plugin::chain::{Bid, Built};
@@ -96,6 +96,11 @@ fn a_step_becomes_a_signed_transaction_without_any_read() {
         (request.key.as_str(), request.suite, request.message.len()),
         ("main", Suite::Secp256k1, 32)
     );
+    // A signer elsewhere decodes what it is to sign.
+    let unsigned = request.unsigned.as_ref();
+    assert_eq!(unsigned.first(), Some(&2), "EIP-1559");
+    assert_eq!(request.message.as_ref(), keccak256(unsigned).as_slice());
+    assert_eq!(unsigned, signed.tx().encoded_for_signing());
 }
 
 #[test]

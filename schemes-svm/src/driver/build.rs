@@ -63,6 +63,8 @@ pub(super) async fn steps(cx: &Cx, slot: &Slot, steps: &[Step]) -> Result<Built,
         key: slot.lane.key.clone(),
         suite: Suite::Ed25519,
         message: HexBytes(transaction.message_bytes().to_vec()),
+        unsigned: HexBytes(transaction.message_bytes().to_vec()),
+        typed: None,
     };
     let signed = cx.sign(request).await?;
     let signature = <[u8; 64]>::try_from(signed.as_ref())

@@ -140,6 +140,7 @@ impl SchemeHandler for ExactSvm {
     async fn verify(&self, cx: &Cx, request: &PaymentRequest) -> Result<Verdict, Fault> {
         Ok(match self.check(cx, request).await? {
             Ok(good) => Verdict::Valid(Valid {
+                parties: plan::parties(&good),
                 extensions: None,
                 payer: good.transfer.authority.to_string(),
                 extra: None,

@@ -1,7 +1,8 @@
 //! What must be sent for a good payment, and what proves that it paid.
 
 use sdk_plugin::scheme::{
-    Call, EvidenceWanted, Gate, LaneChoice, LogFilter, OnFail, Plan, Planned, ReadWanted, Reserve, Step,
+    Call, EvidenceWanted, Gate, LaneChoice, LogFilter, OnFail, Parties, Plan, Planned, ReadWanted, Reserve,
+    Step,
 };
 use sdk_plugin::{Amount, Fault, HexBytes};
 use serde::{Deserialize, Serialize};
@@ -32,6 +33,7 @@ pub(super) struct Memo {
 /// The client's transaction, co-signed by the fee payer it names.
 pub(super) fn plan(good: Good) -> Result<Planned, Fault> {
     let reserve = reserve(&good);
+    let parties = parties(&good);
     let Good {
         payment,
         way,
@@ -84,7 +86,14 @@ pub(super) fn plan(good: Good) -> Result<Planned, Fault> {
         holds: Vec::new(),
         writes: counters.map(super::sponsor::Counters::writes).unwrap_or_default(),
         jobs: Vec::new(),
+        parties,
     }))
+}
+
+/// Owners; the token account where the requirements do not name its owner.
+pub(super) fn parties(good: &Good) -> Parties {
+    let payee = good.payment.terms.pay_to.unwrap_or(good.transfer.destination);
+    Parties::pair(good.transfer.authority.to_string(), payee.to_string())
 }
 
 /// What the payment needs of its source; `None` where the node shows no balances.

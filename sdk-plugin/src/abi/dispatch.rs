@@ -6,13 +6,14 @@ use super::guest_host::AbiHost;
 use super::serve::{CallState, Shared};
 use crate::operation::{self as of, Operation, OperationKind};
 use crate::ops;
-use crate::{CallContext, ChainDriver, Cx, Fault, HostServices, SchemeHandler};
+use crate::{CallContext, CallTerms, ChainDriver, Cx, Fault, HostServices, SchemeHandler};
 
 /// From operation and JSON to the traits' functions and back.
 pub(super) struct Server {
     pub(super) shared: Arc<Shared>,
     pub(super) state: Arc<CallState>,
     pub(super) call_id: u64,
+    pub(super) terms: CallTerms,
 }
 
 fn read<O: Operation>(request: &[u8]) -> Result<O::Request<'_>, Fault> {
@@ -28,7 +29,7 @@ fn write<O: Operation>(answer: &O::Response) -> Result<Vec<u8>, Fault> {
 impl Server {
     fn cx(&self, context: CallContext) -> Cx {
         let host: Arc<dyn HostServices> = Arc::new(AbiHost::new(self.shared.clone(), self.state.clone()));
-        Cx::new(host, self.call_id, context)
+        Cx::new(host, self.call_id, context).with_terms(self.terms.clone())
     }
 
     fn scheme(&self, context: &CallContext) -> Result<Arc<dyn SchemeHandler>, Fault> {

@@ -22,6 +22,8 @@ pub const fn section<const N: usize>(manifest: &str) -> [u8; N] {
 /// `fn(serde_json::Value) -> Result<PluginRoles, Fault>` that makes an instance from its configuration, which was
 /// validated against the manifest's `configSchema`.
 ///
+/// Built with `panic = "abort"`, the crate gets a warning: a panic would end the process instead of one call.
+///
 /// ```
 /// use sdk_plugin::abi::PluginRoles;
 /// use sdk_plugin::{Fault, Value, export_plugin};
@@ -41,6 +43,17 @@ pub const fn section<const N: usize>(manifest: &str) -> [u8; N] {
 #[macro_export]
 macro_rules! export_plugin {
     ($manifest:expr, $create:expr $(,)?) => {
+        // A warning while compiling: the only one that a macro can give is that of a deprecated item.
+        #[cfg(panic = "abort")]
+        const _: () = {
+            #[deprecated(
+                note = "this plugin is built with panic = \"abort\": a panic in it ends the process in which it runs. Build it \
+                        with panic = \"unwind\", where a panic costs one call"
+            )]
+            const BUILT_WITH_PANIC_ABORT: () = ();
+            BUILT_WITH_PANIC_ABORT
+        };
+
         const _: () = {
             // Items of a macro are not hygienic: these names must not be the caller's.
             const X402P_MANIFEST: &str = $manifest;

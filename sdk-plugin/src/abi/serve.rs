@@ -10,6 +10,7 @@ use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use async_task::Runnable;
 
@@ -19,7 +20,7 @@ use super::guest::PluginRoles;
 use super::guest_host::HostTable;
 use super::raw::{self, Call, CompleteFn};
 use crate::ops::FaultBody;
-use crate::{Fault, FaultKind};
+use crate::{CallTerms, Fault, FaultKind};
 
 /// An instance, shared by its open calls.
 #[derive(Debug)]
@@ -197,7 +198,19 @@ pub(super) fn panicked(payload: Box<dyn Any + Send>) -> Fault {
 /// The call's bytes are readable until this returns, and its `complete` may be called once when this returns `Ok`.
 pub(super) unsafe fn accept(shared: Arc<Shared>, call: &Call) -> Result<Runnable, i32> {
     // SAFETY: guaranteed by the caller.
-    let (op, request) = unsafe { (call.op.borrow(256), call.request.borrow(shared.cap)) };
+    let (op, request, trace) = unsafe {
+        (
+            call.op.borrow(256),
+            call.request.borrow(shared.cap),
+            call.trace.borrow(256),
+        )
+    };
+    // One that can't be read is no reason to refuse the call.
+    let trace = trace.and_then(|trace| std::str::from_utf8(trace).ok());
+    let terms = CallTerms {
+        timeout: (call.timeout_ns > 0).then(|| Duration::from_nanos(call.timeout_ns)),
+        trace: trace.filter(|trace| !trace.is_empty()).map(Arc::from),
+    };
     let (Some(op), Some(request), Some(complete)) = (op, request, call.complete) else {
         return Err(raw::E_INVALID);
     };
@@ -216,6 +229,7 @@ pub(super) unsafe fn accept(shared: Arc<Shared>, call: &Call) -> Result<Runnable
         shared: shared.clone(),
         state: state.clone(),
         call_id,
+        terms,
     };
     let served = Served {
         shared: shared.clone(),

@@ -138,6 +138,7 @@ impl ScriptHost {
         CallContext {
             scheme: String::new(),
             network,
+            authorizers: Vec::new(),
         }
     }
 

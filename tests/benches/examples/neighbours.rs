@@ -7,7 +7,8 @@
 //! ```
 //!
 //! An argument replaces the seconds of each measurement (`8`). Each line has one broken plugin, where it ran, the settles, those that
-//! failed, and the median and the 99th percentile of their times, alone and beside it.
+//! failed, and the median and the 99th percentile of their times, alone and beside it. A plugin that ends the facilitator's process is
+//! measured beside what the next start makes of it; the last column is the time from the end to the first good `/ready`.
 
 #![allow(
     clippy::disallowed_methods,
@@ -34,7 +35,7 @@ fn main() {
     let lasts = Duration::from_secs(seconds);
     let fatal = Fatal::build(&[]);
     println!(
-        "how        process     settles  failed     alone p50 / p99 ms    beside p50 / p99 ms   p99 ratio"
+        "how        process     settles  failed     alone p50 / p99 ms    beside p50 / p99 ms   p99 ratio   restart ms"
     );
     for how in [
         "segv", "abort", "exit0", "overflow", "thread", "fill", "hang", "spin", "flood",
@@ -44,17 +45,37 @@ fn main() {
     for how in ["hang", "spin", "flood"] {
         measure(&fatal, how, "none", lasts);
     }
+    for how in ["segv", "abort", "exit0", "overflow", "thread"] {
+        measure(&fatal, how, "ends it", lasts);
+    }
+}
+
+/// Has the plugin end the process, and starts it again: how long that takes.
+fn end_once(world: &mut World) -> Duration {
+    let body = payment(world, "the end");
+    let client = world.facilitator.client();
+    drop(client.post("/verify", body.to_string().as_bytes(), &[]));
+    world.facilitator.wait_exit();
+    let ended = Instant::now();
+    world.facilitator.restart();
+    ended.elapsed()
 }
 
 fn measure(fatal: &Fatal, how: &str, isolation: &str, lasts: Duration) {
-    let section = fatal
-        .section("verify", how)
-        .replace("isolation = \"none\"", &format!("isolation = {isolation:?}"));
+    let section = fatal.section("verify", how).replace(
+        "isolation = \"none\"",
+        match isolation {
+            "process" => "isolation = \"process\"",
+            _ => "isolation = \"none\"",
+        },
+    );
     let limits = "[limits]\naddress_requests_per_minute = 0\n";
-    let world = World::builder().more(&format!("{section}{limits}")).start();
+    let mut world = World::builder().more(&format!("{section}{limits}")).start();
     // Fills caches and pools.
     settles(&world, Duration::from_secs(1));
     let alone = settles(&world, lasts);
+    let restart = (isolation == "ends it").then(|| end_once(&mut world));
+    let world = world;
     let is_over = AtomicBool::new(false);
     let beside = std::thread::scope(|scope| {
         for caller in 0..BAD_CALLERS {
@@ -74,11 +95,11 @@ fn measure(fatal: &Fatal, how: &str, isolation: &str, lasts: Duration) {
     });
     let ratio = beside.p99.as_micros() * 100 / alone.p99.as_micros().max(1);
     println!(
-        "{how:<10} {:<10} {:>8} {:>7} {:>12} / {:<10} {:>9} / {:<10} {}.{:02}",
-        if isolation == "none" {
-            "the same"
-        } else {
-            "its own"
+        "{how:<10} {:<10} {:>8} {:>7} {:>12} / {:<10} {:>9} / {:<10} {}.{:02}       {}",
+        match isolation {
+            "none" => "the same",
+            "process" => "its own",
+            _ => "its own now",
         },
         alone.count + beside.count,
         alone.failed + beside.failed,
@@ -88,6 +109,7 @@ fn measure(fatal: &Fatal, how: &str, isolation: &str, lasts: Duration) {
         millis(beside.p99),
         ratio / 100,
         ratio % 100,
+        restart.map_or_else(String::new, |took| took.as_millis().to_string()),
     );
 }
 

@@ -1,19 +1,13 @@
 //! A plugin that ends its process, blocks it or uses it up: where and how is in its configuration.
 
-use std::path::PathBuf;
-use std::process::Command;
-
 use serde_json::{Value, json};
 
 use crate::World;
-use crate::binaries;
+use crate::compiled::Compiled;
 
-/// A build of `tests/plugins/fatal`, in a folder that is removed with it.
+/// A build of `tests/plugins/fatal`.
 #[derive(Debug)]
-pub struct Fatal {
-    _folder: tempfile::TempDir,
-    file: PathBuf,
-}
+pub struct Fatal(Compiled);
 
 impl Fatal {
     /// Compiles it.
@@ -22,27 +16,8 @@ impl Fatal {
     /// Without a C compiler.
     #[must_use]
     pub fn build(flags: &[&str]) -> Fatal {
-        let folder = tempfile::tempdir().expect("a folder");
-        let file = folder.path().join("libfatal.so");
-        let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
-        let compiled = Command::new("cc")
-            .args(["-std=gnu11", "-O0", "-pthread", "-fPIC", "-shared"])
-            .args(flags)
-            .arg(format!("-I{root}/sdk-plugin/include"))
-            .arg(format!("{root}/tests/plugins/fatal/fatal.c"))
-            .arg("-o")
-            .arg(&file)
-            .output()
-            .expect("cc starts");
-        assert!(
-            compiled.status.success(),
-            "{}",
-            String::from_utf8_lossy(&compiled.stderr)
-        );
-        Fatal {
-            _folder: folder,
-            file,
-        }
+        let flags = [&["-O0"], flags].concat();
+        Fatal(Compiled::build(&["tests/plugins/fatal/fatal.c"], &flags))
     }
 
     /// Its section of the configuration, in the facilitator's process.
@@ -51,10 +26,9 @@ impl Fatal {
     /// When its file is gone.
     #[must_use]
     pub fn section(&self, at: &str, how: &str) -> String {
-        let sha256 = binaries::sha256(&self.file).expect("readable");
         format!(
-            "[plugin.fatal]\nfile = {:?}\nsha256 = \"{sha256}\"\nisolation = \"none\"\nconfig = {{ at = {at:?}, how = {how:?} }}\n",
-            self.file
+            "[plugin.fatal]\n{}isolation = \"none\"\nconfig = {{ at = {at:?}, how = {how:?} }}\n",
+            self.0.pinned()
         )
     }
 }

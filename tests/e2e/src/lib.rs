@@ -7,6 +7,7 @@
 
 pub mod binaries;
 pub mod blocks;
+pub mod compiled;
 pub mod escrow;
 pub mod facilitator;
 pub mod fatal;

@@ -64,10 +64,8 @@ impl SchemeHandler for Noop {
 
     async fn verify(&self, _cx: &Cx, _request: &PaymentRequest) -> Result<Verdict, Fault> {
         Ok(Verdict::Valid(Valid {
-            extensions: None,
             payer: PAYER.into(),
-            extra: None,
-            reserves: None,
+            ..Valid::default()
         }))
     }
 

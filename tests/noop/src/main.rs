@@ -100,6 +100,7 @@ fn registry(config: &Config) -> Result<Registry, Box<dyn Error>> {
         plugin: "switchyard.noop".into(),
         services: BTreeSet::new(),
         host: Arc::new(NoHost),
+        authorizers: Vec::new(),
     });
     let settings = NetworkSettings {
         id: id.clone(),
@@ -137,7 +138,7 @@ fn registry(config: &Config) -> Result<Registry, Box<dyn Error>> {
         handler: Arc::new(Noop),
         instance,
         grants: Vec::new(),
-        routes: false,
+        routes: None,
         payload_authorizes: true,
         checked: Checked::default(),
     }))?;

@@ -228,6 +228,13 @@ static int is(const x402p_call *call, const char *name) {
   return call->op.len == strlen(name) && memcmp(call->op.ptr, name, call->op.len) == 0;
 }
 
+/* No attack: what the host says of the call. */
+static void terms(x402p_instance *self, const x402p_call *call) {
+  int len = call->trace.len < 64 ? (int)call->trace.len : 64;
+  snprintf(self->result, sizeof self->result, "\"%.*s: %llu\"", len, (const char *)call->trace.ptr,
+           (unsigned long long)(call->timeout_ns / 1000000));
+}
+
 static int32_t submit(x402p_instance *self, const x402p_call *call) {
   const char *what = self->what;
   pthread_t thread;
@@ -247,6 +254,7 @@ static int32_t submit(x402p_instance *self, const x402p_call *call) {
   if (!strcmp(what, "forge")) forge(self);
   if (!strcmp(what, "flood")) flood();
   if (!strcmp(what, "errors")) errors();
+  if (!strcmp(what, "terms")) terms(self, call);
   if (!strcmp(what, "noise") && write(wire(), "this is no frame at all", 23) < 0) abort();
   if (!strcmp(what, "mute")) for (int fd = 0; fd < 64; fd++) close(fd);
   char *answer = malloc(sizeof self->result + 64);

@@ -157,10 +157,8 @@ impl SchemeHandler for HoldScheme {
     async fn verify(&self, cx: &Cx, request: &PaymentRequest) -> Result<Verdict, Fault> {
         Ok(match Self::examine(cx, request, &self.state()?.0) {
             Ok(payload) => Verdict::Valid(Valid {
-                extensions: None,
                 payer: payload.from,
-                extra: None,
-                reserves: None,
+                ..Valid::default()
             }),
             Err(refusal) => Verdict::Invalid(refusal),
         })
@@ -331,6 +329,7 @@ fn hold(
             .collect(),
         writes: vec![write(count_key(&from), json!(next), condition)],
         jobs: vec![watch],
+        ..Plan::default()
     }
 }
 

@@ -467,6 +467,7 @@ pub(crate) fn parts(world: &Arc<World>, terms: Terms, planted: Option<Planted>) 
         plugin: PLUGIN.into(),
         services: ["store.v1", "job.v1"].map(str::to_owned).into(),
         host: Arc::new(host),
+        authorizers: Vec::new(),
     });
     let settings = NetworkSettings {
         id: NETWORK.into(),
@@ -540,7 +541,7 @@ pub(crate) fn parts(world: &Arc<World>, terms: Terms, planted: Option<Planted>) 
             .iter()
             .map(|grant| Granted::of(grant, &Value::Null, network.id()))
             .collect(),
-            routes: false,
+            routes: None,
             payload_authorizes: true,
             checked: Checked::default(),
         };

@@ -128,10 +128,8 @@ impl SchemeHandler for SimScheme {
         let (state, height) = self.world.read_state(None)?;
         Ok(match self.examine(cx, request, &state, height) {
             Ok(payload) => Verdict::Valid(Valid {
-                extensions: None,
                 payer: payload.from,
-                extra: None,
-                reserves: None,
+                ..Valid::default()
             }),
             Err(refusal) => Verdict::Invalid(refusal),
         })
@@ -386,9 +384,7 @@ fn plan_of(payload: &Payload, state: &State, height: u64) -> Plan {
         payer: from,
         steps,
         reserves: vec![reserve],
-        holds: Vec::new(),
-        writes: Vec::new(),
-        jobs: Vec::new(),
+        ..Plan::default()
     }
 }
 

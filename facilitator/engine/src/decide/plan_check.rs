@@ -15,6 +15,9 @@ const MAX_ROWS: usize = 64;
 ///
 /// A sentence for the operator's log: the plugin has a defect.
 pub fn check(plan: &Plan, kind: &Kind) -> Result<(), String> {
+    if !kind.network.has_chain() {
+        return Err("a plan has transactions, and this network has no chain to send them to".into());
+    }
     if plan.steps.is_empty() || plan.steps.len() > MAX_STEPS {
         return Err(format!(
             "a plan has 1 to {MAX_STEPS} steps, this one has {}",
@@ -31,6 +34,7 @@ pub fn check(plan: &Plan, kind: &Kind) -> Result<(), String> {
     if moving.count() > 1 {
         return Err("at most one step of a plan moves native currency".into());
     }
+    plan.parties.check(&plan.payer)?;
     super::rows::check(&plan.writes, &plan.jobs, kind)?;
     let lanes = kind.network.all_lanes();
     let is_signer = |address: &str| lanes.iter().any(|lane| lane.signer == *address);

@@ -109,6 +109,7 @@ pub(crate) fn instance() -> Arc<Instance> {
         plugin: "test".into(),
         services: [service::STORE, service::JOB].map(str::to_owned).into(),
         host: ScriptHost::at_unix_s(0),
+        authorizers: Vec::new(),
     })
 }
 
@@ -144,7 +145,7 @@ pub(crate) fn kind() -> Kind {
         handler: Arc::new(Silent),
         instance,
         grants,
-        routes: false,
+        routes: None,
         payload_authorizes: true,
         checked: Checked::default(),
     }
@@ -217,6 +218,7 @@ fn law6_rows_and_jobs_pass_within_the_bounds_of_the_services_and_for_the_plan_s_
         plugin: "test".into(),
         services: BTreeSet::from([service::STORE.to_owned()]),
         host: ScriptHost::at_unix_s(0),
+        authorizers: Vec::new(),
     };
     without.instance = Arc::new(instance);
     let refused = check(&kept, &without).expect_err("jobs without job.v1");

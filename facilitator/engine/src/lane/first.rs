@@ -6,6 +6,7 @@ use crate::decide::faults::public_message;
 use crate::decide::observation::LEAP_BLOCKS;
 use crate::lane::{LaneTask, RETRY_EVERY, Stop, TRIES};
 use crate::state::settlement::{Phase, Settlement};
+use base::trace;
 use std::sync::Arc;
 
 use sdk_plugin::chain::{Bid, Built, Slot};
@@ -41,13 +42,12 @@ impl LaneTask {
                 .quote(&self.run.network, &self.lane, None)
                 .await
             {
-                Ok(bid) => self
-                    .lanes
-                    .runtime
-                    .ops
-                    .build(&self.run.network, slot, &bid, steps)
-                    .await
-                    .map(|built| (bid, built)),
+                Ok(bid) => {
+                    let ops = &self.lanes.runtime.ops;
+                    let built = ops.build(&self.run.network, slot, &bid, steps);
+                    let built = trace::within(settlement.trace, built).await;
+                    built.map(|built| (bid, built))
+                }
                 Err(fault) => Err(fault),
             };
             match built {

@@ -3,10 +3,12 @@
 use crate::decide::budget::Spender;
 use crate::lane::{LaneTask, MOST_GAPS};
 use crate::state::lane::LaneCommand;
+use crate::state::settlement::trace_of;
 use crate::state::slot::{OpenSlot, SlotKey, bid_of};
 use std::sync::Arc;
 use std::time::Duration;
 
+use base::trace;
 use sdk_plugin::Amount;
 use sdk_plugin::chain::Slot;
 use sdk_plugin::scheme::Step;
@@ -111,6 +113,7 @@ impl LaneTask {
     async fn replace(&self, slot: &Arc<OpenSlot>, newest: &AttemptRow, kind: AttemptKind) {
         let place = Slot {
             replaces: true,
+            attempt: u32::try_from(slot.lock().attempts.len()).unwrap_or(u32::MAX),
             ..Slot::new(self.lane.clone(), slot.sequence)
         };
         let previous = bid_of(newest);
@@ -134,11 +137,9 @@ impl LaneTask {
         let built = match kind {
             AttemptKind::Fill => self.lanes.runtime.ops.fill(&self.run.network, &place, &bid).await,
             AttemptKind::Steps => {
-                self.lanes
-                    .runtime
-                    .ops
-                    .build(&self.run.network, &place, &bid, &steps)
-                    .await
+                let ops = &self.lanes.runtime.ops;
+                let built = ops.build(&self.run.network, &place, &bid, &steps);
+                trace::within(trace_of(&slot.covers), built).await
             }
         };
         let built = match built {

@@ -3,6 +3,7 @@
 use crate::lane::{Lanes, RETRY_EVERY};
 use crate::state::lane::LaneCommand;
 use crate::state::network::NetworkRun;
+use crate::state::settlement::trace_of;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use base::backoff::Backoff;
+use base::trace;
 use journal::{AttemptRow, Event, Journaled, is_client_signed};
 
 /// Pause before the next bid, while nodes repeatedly report bids as too low.
@@ -59,7 +61,9 @@ impl Lanes {
             }
             return;
         }
-        let answer = self.runtime.ops.broadcast(&run.network, &to_send).await;
+        let trace = run.slot(&key).and_then(|slot| trace_of(&slot.covers));
+        let sent = self.runtime.ops.broadcast(&run.network, &to_send);
+        let answer = trace::within(trace, sent).await;
         let label = match &answer {
             Ok(Sent::Accepted) => "accepted",
             // It says nothing about the signer.

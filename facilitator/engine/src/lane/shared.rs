@@ -11,6 +11,7 @@ use crate::runtime::first_commit::Home;
 use crate::state::lane::Work;
 use crate::state::lane_queue::Waiting;
 use crate::state::settlement::{Phase, Settlement};
+use base::trace::{self, Trace};
 use journal::{AttemptKind, AttemptRow, Event, Journaled, NewAttempt, record_attempt};
 use sdk_plugin::chain::{Bid, Built, Slot};
 use sdk_plugin::scheme::{LaneChoice, Step};
@@ -171,7 +172,8 @@ impl LaneTask {
         if steps.len() != works.len() {
             return Alone::all(works);
         }
-        let Some((bid, built)) = self.build_together(&slot, &steps).await else {
+        let trace = works.first().and_then(|work| work.settlement.trace);
+        let Some((bid, built)) = self.build_together(&slot, &steps, trace).await else {
             return Alone::all(works);
         };
         let is_left_out = |index: usize| {
@@ -237,11 +239,17 @@ impl LaneTask {
     }
 
     /// One transaction of these steps; `None` where there is none now.
-    async fn build_together(&mut self, slot: &Slot, steps: &[Step]) -> Option<(Bid, Built)> {
+    async fn build_together(
+        &mut self,
+        slot: &Slot,
+        steps: &[Step],
+        trace: Option<Trace>,
+    ) -> Option<(Bid, Built)> {
         let ops = &self.lanes.runtime.ops;
         let network = &self.run.network;
         let bid = ops.quote(network, &self.lane, None).await.ok()?;
-        match ops.build(network, slot, &bid, steps).await {
+        let built = ops.build(network, slot, &bid, steps);
+        match trace::within(trace, built).await {
             Ok(built) => Some((bid, built)),
             Err(fault) => {
                 if fault.kind == FaultKind::Unsupported {

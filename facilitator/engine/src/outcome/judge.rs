@@ -3,6 +3,7 @@
 use crate::decide::steps::{Decided, proves_failure};
 use crate::outcome::Outcomes;
 use crate::state::settlement::Settlement;
+use base::trace;
 use sdk_plugin::StepIndex;
 use std::sync::Arc;
 
@@ -61,7 +62,8 @@ impl Outcomes {
             return Judged::Open;
         };
         let pays = step.of(&plan.steps).is_some_and(|step| step.pays);
-        match self.runtime.ops.judge(kind, plan, evidence).await {
+        let judged = self.runtime.ops.judge(kind, plan, evidence);
+        match trace::within(settlement.trace, judged).await {
             Ok(Judgement::Paid(paid)) if pays => {
                 Judged::of(self.conclude_paid(settlement, paid, evidence, basis).await)
             }

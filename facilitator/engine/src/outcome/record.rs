@@ -138,7 +138,7 @@ impl Outcomes {
     }
 
     /// Logs and counts a payment.
-    fn report_paid(&self, settlement: &Settlement, row: &SettlementRow, paid: &PaidRow) {
+    pub(crate) fn report_paid(&self, settlement: &Settlement, row: &SettlementRow, paid: &PaidRow) {
         tracing::info!(settlement = settlement.id, network = settlement.network.id(), claim = row.claim.as_str(),
             payer = %row.payer, tx = %paid.tx_id, height = paid.height, tenant = row.tenant.as_deref(), "paid");
         self.runtime.metrics.add(

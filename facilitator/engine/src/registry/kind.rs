@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use base::service::RouteTerms;
 use parking_lot::RwLock;
 use sdk_plugin::SchemeHandler;
 use sdk_plugin::scheme::SchemeCheck;
@@ -18,8 +19,8 @@ pub struct Kind {
     pub instance: Arc<Instance>,
     /// What plans may call.
     pub grants: Vec<Granted>,
-    /// Whether the scheme defines HTTP routes.
-    pub routes: bool,
+    /// The scheme's HTTP routes, where it has any.
+    pub routes: Option<RouteTerms>,
     /// Whether a payload authorizes one payment, whatever the requirements are.
     pub payload_authorizes: bool,
     /// The result of its last self-check.

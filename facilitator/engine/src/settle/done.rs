@@ -30,7 +30,7 @@ impl Settling {
             height: 0,
             items: Vec::new(),
             reply: done.reply,
-            repeatable: false,
+            repeatable: done.repeatable,
         };
         let (row, caller) = {
             let mut state = settlement.lock();
@@ -65,8 +65,8 @@ impl Settling {
             tx_id: String::new(),
             height: 0,
             items: Vec::new(),
-            reply: paid.reply,
-            repeatable: false,
+            reply: paid.reply.clone(),
+            repeatable: paid.repeatable,
         });
         events.push(Event::Released {
             settlement: row.id,
@@ -81,6 +81,7 @@ impl Settling {
         match self.runtime.journal.commit(events).await {
             Ok(()) => {
                 self.runtime.end_reservation(&row.claim);
+                self.outcomes.report_paid(settlement, &row, &paid);
                 let answer = SettleAnswer::Reply(reply);
                 // A caller that has hung up drops the answer. The receipt is dropped with it and gives the release
                 // back.

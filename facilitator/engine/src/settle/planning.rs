@@ -14,8 +14,9 @@ use crate::runtime::survive::AFTER_A_PANIC;
 use crate::state::lane::{Queued, Work};
 use crate::state::settlement::{Phase, Settlement, refuse};
 use base::service::SettleAnswer;
+use base::trace;
 use journal::{StepRow, StepState};
-use sdk_plugin::scheme::{Identity, Planned, Refusal};
+use sdk_plugin::scheme::{Identity, Parties, Plan, Planned, Refusal};
 use sdk_plugin::{Fault, PaymentRequest, Purpose, StepIndex};
 use std::sync::Arc;
 
@@ -28,7 +29,7 @@ impl Settling {
     /// Plans a settlement and puts it into a lane's queue. If anything stops it, its callers are answered.
     pub(super) async fn prepare(self: Arc<Self>, settlement: Arc<Settlement>) {
         let network = settlement.network.id();
-        let prepared = async {
+        let prepared = trace::within(settlement.trace, async {
             let keys = settlement.lock().row.conflict_keys.clone();
             let is_ready = self.take_keys(&settlement, &keys).await
                 && self.see_keys(&settlement, &keys).await
@@ -36,7 +37,7 @@ impl Settling {
             if is_ready {
                 self.plan_and_queue(&settlement).await;
             }
-        };
+        });
         if self
             .runtime
             .survives(network, "a settlement's planning", prepared)
@@ -149,12 +150,14 @@ impl Settling {
             planned = self.plan_what_is_named_alike(settlement, kind, request) => planned,
         };
         let Some(planned) = planned else { return };
-        let plan = match planned {
+        let mut plan = match planned {
             Ok(Planned::Plan(plan)) => plan,
             Ok(Planned::Refused(refusal)) => return refuse_now(settlement, &refusal),
             Ok(Planned::Done(_)) if self.runtime.is_paused(kind) => return settlement.give_up(|_| paused()),
             Ok(Planned::Done(done)) => {
-                if let Err(what) = rows::check(&done.writes, &done.jobs, kind) {
+                let is_allowed = rows::check(&done.writes, &done.jobs, kind);
+                let of_payer = done.parties.check(&done.reply.payer).map_err(str::to_owned);
+                if let Err(what) = is_allowed.and(of_payer) {
                     tracing::error!(kind = ?kind, "a settlement without a transaction was refused: {what}");
                     return unexpected(settlement, NOT_GRANTED);
                 }
@@ -175,20 +178,9 @@ impl Settling {
             tracing::error!(kind = ?kind, "a plan was refused: {what}");
             return unexpected(settlement, NOT_GRANTED);
         }
-        {
-            let mut state = settlement.lock();
-            state.row.steps = plan.steps.iter().map(waiting).collect();
-            state.row.expires_at_s = plan.steps.iter().filter_map(|step| step.expires_at_s).max();
-            // A scheme may move more than the requirements name.
-            let settings = &kind.network.settings;
-            state.row.second_source |= plan
-                .reserves
-                .iter()
-                .any(|reserve| settings.wants_second_source(&reserve.asset, reserve.amount));
-            if !plan.payer.is_empty() {
-                state.row.payer.clone_from(&plan.payer);
-            }
-        }
+        // They are of no use afterwards, and a plan is recorded.
+        plan.parties = Parties::default();
+        take_over(settlement, &plan, kind);
         let place = self.place_of(settlement, &plan);
         let payer = concerns_payer.then(|| settlement.lock().row.payer.to_ascii_lowercase());
         let payer = payer.filter(|payer| !payer.is_empty());
@@ -234,6 +226,22 @@ pub(super) fn refuse_now(settlement: &Settlement, refusal: &Refusal) {
         Some(row) => settlement
             .give_up(|waiter| SettleAnswer::Reply(replies::same_failure(row, &waiter.network_as_sent))),
         None => refuse(settlement, refusal),
+    }
+}
+
+/// Puts into the settlement's row what its plan says.
+fn take_over(settlement: &Settlement, plan: &Plan, kind: &Kind) {
+    let mut state = settlement.lock();
+    state.row.steps = plan.steps.iter().map(waiting).collect();
+    state.row.expires_at_s = plan.steps.iter().filter_map(|step| step.expires_at_s).max();
+    // A scheme may move more than the requirements name.
+    let settings = &kind.network.settings;
+    state.row.second_source |= plan
+        .reserves
+        .iter()
+        .any(|reserve| settings.wants_second_source(&reserve.asset, reserve.amount));
+    if !plan.payer.is_empty() {
+        state.row.payer.clone_from(&plan.payer);
     }
 }
 

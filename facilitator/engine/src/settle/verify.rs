@@ -43,10 +43,8 @@ impl Settling {
             match decide(row, &call.identity) {
                 Decision::Wait | Decision::TakeRelease => {
                     return good(Valid {
-                        extensions: None,
                         payer: row.payer.clone(),
-                        extra: None,
-                        reserves: None,
+                        ..Valid::default()
                     });
                 }
                 // What the chain may not show: a settlement without a transaction, or one that is in flight.
@@ -75,6 +73,10 @@ impl Settling {
             return invalid(reason::UNEXPECTED_VERIFY_ERROR, Some(used_up), &call.payer);
         }
         match self.runtime.ops.verify(&call.kind, request).await {
+            Ok(Verdict::Valid(valid)) if valid.parties.check(&valid.payer).is_err() => {
+                tracing::error!(kind = ?call.kind, "a verdict names impossible parties: report this to the plugin's author");
+                invalid(reason::UNEXPECTED_VERIFY_ERROR, None, &call.payer)
+            }
             Ok(Verdict::Valid(valid)) => match self.must_wait(&call, request, &valid.payer).await {
                 Some(refusal) => invalid(&refusal.reason, refusal.message.as_deref(), &valid.payer),
                 None => self.promise(&call, valid, known.as_ref(), reserve).await,

@@ -13,6 +13,7 @@ use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
 use base::service::{SettleAnswer, Settled};
+use base::trace::{self, Trace};
 use journal::{CommitError, SettlementRow};
 
 /// How far a settlement is with its first commit.
@@ -127,6 +128,8 @@ pub struct Settlement {
     pub plan: OnceLock<Option<Arc<Plan>>>,
     /// For planning; a resumed settlement needs none.
     pub request: Option<PaymentRequest>,
+    /// Of the request that opened it; after a restart, by its reference.
+    pub trace: Option<Trace>,
     /// The generation before this one, which failed, when the same request opened it: a refusal answers with that
     /// failure.
     pub failed_before: OnceLock<SettlementRow>,
@@ -142,6 +145,11 @@ pub struct Settlement {
     pub deciding: tokio::sync::Mutex<()>,
 }
 
+/// The trace of the settlements in one slot: the first one's.
+pub(crate) fn trace_of(covers: &[(Arc<Settlement>, StepIndex)]) -> Option<Trace> {
+    covers.first().and_then(|(settlement, _)| settlement.trace)
+}
+
 impl Settlement {
     pub fn new(
         row: SettlementRow,
@@ -152,6 +160,7 @@ impl Settlement {
     ) -> Self {
         Self {
             id: row.id,
+            trace: trace::current().or_else(|| Trace::of_id(&row.reference)),
             claim: row.claim.clone(),
             network,
             kind,

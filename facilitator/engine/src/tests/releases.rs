@@ -29,7 +29,7 @@ use tokio::time::Instant;
 use base::allowed_releases::{self as allowed, AllowedRelease};
 use base::calls::CallTable;
 use base::clock::TokioClock;
-use base::service::{SettleAnswer, Settled};
+use base::service::{RouteTerms, SettleAnswer, Settled};
 use journal::memory::MemoryJournal;
 use journal::{CommitError, Event, Journal, JournalError, NewSettlement, Outcome, SettlementRow};
 use telemetry::metrics::Metrics;
@@ -72,17 +72,20 @@ impl SchemeHandler for Free {
     async fn verify(&self, _: &Cx, request: &PaymentRequest) -> Result<Verdict, Fault> {
         // The chain shows nothing of a settlement without a transaction.
         Ok(Verdict::Valid(Valid {
-            extensions: None,
             payer: "p".into(),
-            extra: None,
             reserves: request.wants_reserves.then(|| vec![reserve_of(request)]),
+            ..Valid::default()
         }))
     }
-    async fn plan(&self, _: &Cx, _: &PaymentRequest) -> Result<Planned, Fault> {
+    async fn plan(&self, cx: &Cx, _: &PaymentRequest) -> Result<Planned, Fault> {
+        let trace = cx.terms().trace.as_deref();
+        let reply = PaidReply {
+            extra: trace.map(|trace| Map::from_iter([("trace".to_owned(), json!(trace))])),
+            ..PaidReply::default()
+        };
         Ok(Planned::Done(Done {
-            reply: PaidReply::default(),
-            writes: Vec::new(),
-            jobs: Vec::new(),
+            reply,
+            ..Done::default()
         }))
     }
     async fn judge(&self, _: &Cx, _: &Plan, _: &Evidence) -> Result<Judgement, Fault> {
@@ -91,8 +94,18 @@ impl SchemeHandler for Free {
     async fn check(&self, _: &Cx) -> Result<SchemeCheck, Fault> {
         Ok(SchemeCheck::ready())
     }
-    async fn route(&self, _: &Cx, request: &RouteRequest) -> Result<RouteResponse, Fault> {
+    async fn route(&self, cx: &Cx, request: &RouteRequest) -> Result<RouteResponse, Fault> {
         match &request.outcome {
+            None if request.path == "/everywhere" && request.method == "GET" => Ok(RouteResponse::Reply {
+                status: 200,
+                body: json!({ "network": cx.network().id, "headers": request.headers }),
+            }),
+            None if request.method == "PUT" => Ok(RouteResponse::Settle {
+                request: Box::new(PaymentRequest {
+                    network: "test:9".into(),
+                    ..self::request(25_000)
+                }),
+            }),
             None => Ok(RouteResponse::Settle {
                 request: Box::new(self::request(25_000)),
             }),
@@ -245,7 +258,10 @@ pub(crate) fn engine(journal: Arc<dyn Journal>) -> Arc<Engine> {
         handler: Arc::new(Free),
         instance,
         grants: Vec::new(),
-        routes: true,
+        routes: Some(RouteTerms {
+            without_network: vec!["/everywhere".into()],
+            headers: vec!["x-shop".into()],
+        }),
         payload_authorizes: true,
         checked: Checked::default(),
     };
@@ -631,6 +647,7 @@ async fn the_release_of_a_route_that_does_not_report_its_outcome_is_returned() {
         path: path.into(),
         query: Vec::new(),
         body: Value::Null,
+        headers: Vec::new(),
         tenant: None,
         idempotency_key: None,
         outcome: None,
@@ -652,6 +669,62 @@ async fn the_release_of_a_route_that_does_not_report_its_outcome_is_returned() {
         Ok(RouteResponse::Reply { body, .. }) => assert_eq!(body["reason"], reason::DUPLICATE_SETTLEMENT),
         other => panic!("{other:?}"),
     }
+}
+
+/// What is done for a payment belongs to the trace of the request that opened it, also in the engine's own tasks.
+#[tokio::test(start_paused = true)]
+async fn a_payment_is_planned_in_the_trace_of_its_request() {
+    let journal = Disk::new();
+    let engine = ready(&journal).await;
+    let header = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let trace = base::trace::Trace::parse(header);
+    let answer = base::trace::within(trace, engine.settle(request(25_000))).await;
+    let SettleAnswer::Reply(reply) = answer else {
+        panic!("{answer:?}")
+    };
+    assert_eq!(reply.extra.unwrap()["trace"], header);
+}
+
+/// A route without a network sees none, and may have a payment settled on each network that its instance serves.
+#[tokio::test(start_paused = true)]
+async fn a_route_without_a_network_settles_where_its_instance_serves_the_scheme() {
+    let journal = Disk::new();
+    let engine = ready(&journal).await;
+    let wait = Duration::from_secs(25);
+    let route = |method: &str, path: &str| RouteRequest {
+        method: method.into(),
+        path: path.into(),
+        query: Vec::new(),
+        body: Value::Null,
+        headers: vec![("x-shop".into(), "north".into()), ("x-other".into(), "1".into())],
+        tenant: None,
+        idempotency_key: None,
+        outcome: None,
+    };
+    let body_of = |routed: base::service::Routed| match routed.response {
+        Ok(RouteResponse::Reply { body, .. }) => body,
+        other => panic!("{other:?}"),
+    };
+    let seen = body_of(engine.route("free", "", route("GET", "/everywhere"), wait).await);
+    assert_eq!(seen, json!({ "network": "", "headers": [["x-shop", "north"]] }));
+    let fault = engine
+        .route("free", "", route("GET", "/tell"), wait)
+        .await
+        .response;
+    assert!(
+        matches!(fault, Err(fault) if fault.kind == sdk_plugin::FaultKind::Unsupported),
+        "not listed"
+    );
+    let fault = engine
+        .route("free", "", route("PUT", "/everywhere"), wait)
+        .await
+        .response;
+    assert!(
+        matches!(fault, Err(fault) if fault.kind == sdk_plugin::FaultKind::Denied),
+        "not served there"
+    );
+    let settled = engine.route("free", "", route("POST", "/everywhere"), wait).await;
+    assert_eq!(body_of(settled)["success"], true);
 }
 
 #[tokio::test(start_paused = true)]

@@ -59,10 +59,8 @@ impl SchemeHandler for Saying {
     }
     async fn verify(&self, _: &Cx, _: &PaymentRequest) -> Result<Verdict, Fault> {
         Ok(Verdict::Valid(Valid {
-            extensions: None,
             payer: "p".into(),
-            extra: None,
-            reserves: None,
+            ..Valid::default()
         }))
     }
     async fn plan(&self, _: &Cx, _: &PaymentRequest) -> Result<Planned, Fault> {
@@ -120,7 +118,7 @@ fn engine(words: Vec<Result<SchemeCheck, Fault>>) -> Arc<Engine> {
                 handler: Arc::clone(&handler) as _,
                 instance: Arc::clone(&instance),
                 grants: Vec::new(),
-                routes: false,
+                routes: None,
                 payload_authorizes: true,
                 checked: Checked::default(),
             };

@@ -23,10 +23,11 @@ pub(crate) mod fuzzing {
 use std::collections::BTreeMap;
 use std::fmt;
 
+use base::calls::SigningSlot;
 use base::key_digests::KeyDigests;
 use ed25519_dalek::Signer as _;
 use sdk_plugin::chain::KeyInfo;
-use sdk_plugin::host::Suite;
+use sdk_plugin::host::{SignRequest, Suite};
 use sdk_plugin::{Fault, HexBytes};
 use zeroize::Zeroizing;
 
@@ -48,6 +49,26 @@ pub struct CustodyError {
     pub key: String,
     /// What is wrong, and what to do instead.
     pub why: String,
+}
+
+/// What is to be signed, and for what: all that a signer needs for a decision of its own.
+#[derive(Debug, Clone, Copy)]
+pub struct Signing<'a> {
+    /// By the chain's driver.
+    pub request: &'a SignRequest,
+    /// CAIP-2.
+    pub network: &'a str,
+    /// By the host.
+    pub of: Signed<'a>,
+}
+
+/// What a signature is for.
+#[derive(Debug, Clone, Copy)]
+pub enum Signed<'a> {
+    /// The transaction of a slot, by the engine.
+    Transaction(&'a SigningSlot),
+    /// [`SignRequest::typed`]; its digest is the message.
+    TypedData,
 }
 
 /// A private key. Both kinds wipe themselves when dropped.
@@ -131,14 +152,36 @@ impl Custody {
         self.keys.get(name).map(|key| &key.info)
     }
 
-    /// secp256k1: `message` is a 32-byte digest; r, s and recovery id (0 or 1), 65 bytes, deterministic (RFC 6979), low
+    /// secp256k1: the message is a 32-byte digest; r, s and recovery id (0 or 1), 65 bytes, deterministic (RFC 6979), low
     /// s. ed25519: 64 bytes over the message (RFC 8032).
-    pub fn sign(&self, name: &str, suite: Suite, message: &[u8]) -> Result<HexBytes, Fault> {
+    ///
+    /// # Errors
+    /// There is no such key of this suite, or the message is not what the suite signs, or not what is shown as unsigned.
+    pub fn sign(&self, signing: &Signing<'_>) -> Result<HexBytes, Fault> {
+        let Signing { request, network, of } = signing;
+        let (name, message) = (&request.key, request.message.as_ref());
         let key = self
             .keys
             .get(name)
             .ok_or_else(|| Fault::denied(format!("custody has no key {name}")))?;
-        match (&key.private, suite) {
+        // For a digest only a signer that knows the chain can compare them.
+        let is_shown = request.unsigned.is_empty() || request.unsigned.as_ref() == message;
+        if request.suite == Suite::Ed25519 && !is_shown {
+            return Err(Fault::invalid(
+                "what is to be signed is not what is shown as unsigned",
+            ));
+        }
+        match of {
+            Signed::Transaction(SigningSlot {
+                key: _,
+                sequence,
+                attempt,
+            }) => {
+                tracing::debug!(key = %name, network, sequence, attempt, "a transaction is signed");
+            }
+            Signed::TypedData => tracing::debug!(key = %name, network, "typed data is signed"),
+        }
+        match (&key.private, request.suite) {
             (PrivateKey::Secp256k1(private), Suite::Secp256k1) => sign_digest(private, message),
             (PrivateKey::Ed25519(private), Suite::Ed25519) => {
                 Ok(HexBytes(private.sign(message).to_bytes().to_vec()))

@@ -57,12 +57,47 @@ fn pair_json() -> String {
     format!("{pair:?}")
 }
 
+fn signed(
+    custody: &Custody,
+    key: &str,
+    suite: Suite,
+    message: &[u8],
+    unsigned: &[u8],
+) -> Result<HexBytes, Fault> {
+    custody.sign(&Signing {
+        request: &SignRequest {
+            key: key.into(),
+            suite,
+            message: HexBytes(message.to_vec()),
+            unsigned: HexBytes(unsigned.to_vec()),
+            typed: None,
+        },
+        network: "test:1",
+        of: Signed::Transaction(&SigningSlot {
+            key: key.into(),
+            sequence: 7,
+            attempt: 0,
+        }),
+    })
+}
+
+#[test]
+fn a_driver_shows_what_it_has_signed() {
+    let custody = from_env(Suite::Ed25519, SEED).unwrap();
+    assert!(signed(&custody, "hot", Suite::Ed25519, b"message", b"message").is_ok());
+    let other = signed(&custody, "hot", Suite::Ed25519, b"message", b"another").unwrap_err();
+    assert_eq!(other.kind, FaultKind::Invalid);
+    // Only who knows the chain can compare a digest.
+    let custody = from_env(Suite::Secp256k1, ONE).unwrap();
+    assert!(signed(&custody, "hot", Suite::Secp256k1, &[7; 32], b"a transaction").is_ok());
+}
+
 #[test]
 fn secp256k1_signs_as_in_rfc_6979() {
     let custody = from_env(Suite::Secp256k1, ONE).unwrap();
     // The known answer for key 1 over SHA-256 of this message.
     let digest = Sha256::digest(b"Satoshi Nakamoto");
-    let signed = custody.sign("hot", Suite::Secp256k1, &digest).unwrap();
+    let signed = signed(&custody, "hot", Suite::Secp256k1, &digest, &[]).unwrap();
     assert_eq!(
         hex::encode(&signed.0[..64]),
         "934b1ea10a4b3c1757e2b0c017d0b6143ce3c9a7e6a4a49860d7a6ab210ee3d8\
@@ -88,7 +123,7 @@ fn ed25519_signs_as_in_rfc_8032_from_every_text_form() {
         from_file(Suite::Ed25519, json.path()).unwrap(),
         from_file(Suite::Ed25519, file(SEED, 0o400).path()).unwrap(),
     ] {
-        let signed = custody.sign("hot", Suite::Ed25519, b"").unwrap();
+        let signed = signed(&custody, "hot", Suite::Ed25519, b"", b"").unwrap();
         assert_eq!(hex::encode(&signed.0), SEED_SIGNATURE);
         assert_eq!(
             hex::encode(&custody.public_key("hot").unwrap().public_key),
@@ -213,7 +248,7 @@ fn a_message_that_a_key_cannot_sign_is_refused() {
         ("hot", Suite::Secp256k1, &[][..], FaultKind::Invalid),
     ] {
         assert_eq!(
-            custody.sign(name, suite, message).unwrap_err().kind,
+            signed(&custody, name, suite, message, &[]).unwrap_err().kind,
             kind,
             "{name} {suite:?}"
         );
@@ -226,7 +261,7 @@ proptest! {
     #[test]
     fn every_signature_has_a_low_s_and_recovers_to_its_key(digest: [u8; 32], private in 1u64..) {
         let custody = from_env(Suite::Secp256k1, &format!("{private:064x}")).unwrap();
-        let signed = custody.sign("hot", Suite::Secp256k1, &digest).unwrap();
+        let signed = signed(&custody, "hot", Suite::Secp256k1, &digest, &[]).unwrap();
         prop_assert_eq!(signed.len(), 65);
         let signature = Signature::from_slice(&signed.0[..64]).unwrap();
         prop_assert!(signature.normalize_s().is_none());

@@ -1,7 +1,8 @@
 //! The host services of one plugin instance: [`HostServices`] over RPC pools, custody, journal and clock.
 //!
 //! Every request is made on behalf of a call, and the scope of that call decides. Reads go to the scope's network only. A
-//! signature is given inside `chain.build` and `chain.fill`, for the slot's key only. A send happens inside
+//! signature is given inside `chain.build` and `chain.fill`, for the slot's key only, and inside `x402.plan` over typed data of
+//! a granted domain, for the key that was granted for it. A send happens inside
 //! `chain.broadcast`, for the attempt of that call only, and its bytes come from the journal, never from the plugin. A
 //! service that the manifest does not list is refused.
 //!
@@ -21,14 +22,15 @@ use std::time::Duration;
 use async_trait::async_trait;
 use sdk_plugin::host::{
     JobRequest, Level, MetricKind, RpcRequest, RpcResponse, SignRequest, Signature, StoreRequest,
-    StoreResponse,
+    StoreResponse, Suite, TypedData,
 };
 use sdk_plugin::operation::{
     JobService, Operation as _, Right, RpcService, SignService, SleepService, StoreService,
 };
-use sdk_plugin::{Fault, HostServices, Value};
+use sdk_plugin::{Fault, HexBytes, HostServices, Value};
+use sha3::{Digest as _, Keccak256};
 
-use super::custody::Custody;
+use super::custody::{Custody, Signed, Signing};
 use super::rpc::{MethodList, RpcPools, SendRequest};
 use base::calls::{CallScope, CallTable};
 use base::clock::Clock;
@@ -77,6 +79,8 @@ pub struct InstanceGrants {
     pub services: BTreeSet<String>,
     /// By family (the namespace of CAIP-2), for all families whose driver is loaded.
     pub methods: BTreeMap<String, FamilyMethods>,
+    /// By key: the domain separators of typed data that its plans may sign with it.
+    pub authorizers: BTreeMap<String, Vec<HexBytes>>,
 }
 
 /// Host services of one instance.
@@ -188,14 +192,40 @@ impl InstanceHost {
 
     fn sign_checked(&self, call: u64, request: &SignRequest) -> Result<Signature, Fault> {
         self.granted(SignService::NAME)?;
-        let scope = self.scope(call, Right::Sign)?;
-        if scope.signing_key.as_deref() != Some(request.key.as_str()) {
-            return Err(Fault::denied("only the key of the slot that is built can sign"));
+        if let Some(typed) = &request.typed {
+            return self.sign_typed(call, request, typed);
         }
-        let signature = self
-            .host
-            .custody
-            .sign(&request.key, request.suite, &request.message.0)?;
+        let scope = self.scope(call, Right::Sign)?;
+        let Some(slot) = scope.signs.as_ref().filter(|slot| slot.key == request.key) else {
+            return Err(Fault::denied("only the key of the slot that is built can sign"));
+        };
+        let signature = self.host.custody.sign(&Signing {
+            request,
+            network: &scope.network,
+            of: Signed::Transaction(slot),
+        })?;
+        Ok(Signature { signature })
+    }
+
+    /// A signature for a contract. The digest is computed here: a key with which typed data is signed signs nothing else.
+    fn sign_typed(&self, call: u64, request: &SignRequest, typed: &TypedData) -> Result<Signature, Fault> {
+        let scope = self.scope(call, Right::SignTyped)?;
+        let domains = self.grants.authorizers.get(&request.key);
+        if !domains.is_some_and(|domains| domains.contains(&typed.domain)) {
+            return Err(Fault::denied(format!(
+                "typed data of the domain {} is not granted to {} with this key; write it under `authorizers` of the plugin",
+                typed.domain, self.grants.plugin
+            )));
+        }
+        let is_its_digest = digest(typed).is_some_and(|digest| request.message.as_ref() == digest);
+        if request.suite != Suite::Secp256k1 || !is_its_digest {
+            return Err(Fault::invalid("the message is not the digest of the typed data"));
+        }
+        let signature = self.host.custody.sign(&Signing {
+            request,
+            network: &scope.network,
+            of: Signed::TypedData,
+        })?;
         Ok(Signature { signature })
     }
 
@@ -299,9 +329,26 @@ impl HostServices for InstanceHost {
     }
 }
 
+/// EIP-712; `None`: a part has not 32 bytes.
+fn digest(typed: &TypedData) -> Option<[u8; 32]> {
+    let parts = [typed.domain.as_ref(), typed.struct_hash.as_ref()];
+    if parts.iter().any(|part| part.len() != 32) {
+        return None;
+    }
+    let mut hash = Keccak256::new();
+    hash.update([0x19, 0x01]);
+    parts.iter().for_each(|part| hash.update(part));
+    Some(hash.finalize().into())
+}
+
 fn on_network(scope: &CallScope, network: &str) -> Result<(), Fault> {
-    if scope.network == network {
+    if scope.network == network && !network.is_empty() {
         return Ok(());
+    }
+    if scope.network.is_empty() {
+        return Err(Fault::denied(
+            "this call is about no network; it can't read from one",
+        ));
     }
     Err(Fault::denied(format!(
         "this call is for {}; it can use no other network",

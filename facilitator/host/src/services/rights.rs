@@ -12,6 +12,7 @@ pub(super) fn name(right: Right) -> &'static str {
         Right::Read => "an RPC read",
         Right::Send => "a send",
         Right::Sign => "a signature",
+        Right::SignTyped => "a signature over typed data",
         Right::StoreRead => "reading the store",
         Right::StoreWrite => "writing to the store",
         Right::ScheduleJob => "scheduling a job",

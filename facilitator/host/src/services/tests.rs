@@ -10,10 +10,9 @@ use super::super::custody::{Environment, KeySource, KeySpec};
 use super::super::rpc::fake_node::FakeNode;
 use super::super::rpc::{RpcNetwork, RpcPools};
 use super::*;
-use base::calls::{CallGuard, Operation};
+use base::calls::{CallGuard, Operation, SigningSlot};
 use base::clock::TokioClock;
 use base::limits::{MAX_KEY_BYTES, MAX_VALUE_BYTES};
-use sdk_plugin::HexBytes;
 
 const NETWORK: &str = "eip155:84532";
 const INSTANCE: u64 = 7;
@@ -110,7 +109,11 @@ impl World {
             instance: INSTANCE,
             operation,
             network: NETWORK.into(),
-            signing_key: building.then(|| "hot".into()),
+            signs: building.then(|| SigningSlot {
+                key: "hot".into(),
+                sequence: 7,
+                attempt: 1,
+            }),
             attempt: (operation == Operation::Broadcast).then(|| "1".into()),
             node: None,
         })
@@ -147,6 +150,7 @@ fn grants() -> InstanceGrants {
                 sends: ["eth_sendRawTransaction"].into_iter().collect(),
             },
         )]),
+        authorizers: BTreeMap::from([("treasury".into(), vec![HexBytes(DOMAIN.to_vec())])]),
     }
 }
 
@@ -175,6 +179,8 @@ fn sign(key: &str) -> SignRequest {
         key: key.into(),
         suite: Suite::Secp256k1,
         message: HexBytes(vec![9; 32]),
+        unsigned: HexBytes(vec![1]),
+        typed: None,
     }
 }
 
@@ -267,7 +273,7 @@ async fn law3_an_attempt_that_the_journal_does_not_hold_is_not_sent() {
         instance: INSTANCE,
         operation: Operation::Broadcast,
         network: NETWORK.into(),
-        signing_key: None,
+        signs: None,
         attempt: Some("2".into()),
         node: None,
     });
@@ -278,6 +284,55 @@ async fn law3_an_attempt_that_the_journal_does_not_hold_is_not_sent() {
     )
     .await;
     assert_eq!(world.node.request_count(), 0);
+}
+
+/// The domain for which `grants` lets plans sign with the key "treasury".
+const DOMAIN: [u8; 32] = [0xd0; 32];
+
+fn typed(key: &str, domain: &[u8], struct_hash: &[u8]) -> SignRequest {
+    let bytes = [&[0x19, 0x01], domain, struct_hash].concat();
+    SignRequest {
+        key: key.into(),
+        suite: Suite::Secp256k1,
+        message: HexBytes(sha3::Keccak256::digest(bytes).to_vec()),
+        unsigned: HexBytes::default(),
+        typed: Some(TypedData {
+            domain: HexBytes(domain.to_vec()),
+            struct_hash: HexBytes(struct_hash.to_vec()),
+        }),
+    }
+}
+
+#[tokio::test]
+async fn law6_typed_data_is_signed_in_plans_with_a_granted_key_for_a_granted_domain_only() {
+    let world = World::new().await;
+    let good = typed("treasury", &DOMAIN, &[7; 32]);
+    let allowed = world
+        .allowed(async |call| world.host.sign(call, good.clone()).await)
+        .await;
+    assert_eq!(allowed, [Operation::Plan]);
+    let plan = world.begin(Operation::Plan);
+    for refused in [
+        typed("hot", &DOMAIN, &[7; 32]),
+        typed("treasury", &[0xd1; 32], &[7; 32]),
+        sign("treasury"),
+    ] {
+        denied(world.host.sign(plan.id(), refused)).await;
+    }
+    // The digest of something else, such as a transaction.
+    let other = SignRequest {
+        message: HexBytes(vec![9; 32]),
+        ..good.clone()
+    };
+    let short = typed("treasury", &DOMAIN, &[7; 31]);
+    let suite = SignRequest {
+        suite: Suite::Ed25519,
+        ..good
+    };
+    for invalid in [other, short, suite] {
+        let fault = world.host.sign(plan.id(), invalid).await.unwrap_err();
+        assert_eq!(fault.kind, FaultKind::Invalid, "{fault}");
+    }
 }
 
 #[tokio::test]
@@ -441,7 +496,7 @@ async fn a_network_whose_driver_is_not_loaded_cannot_be_read() {
         instance: INSTANCE,
         operation: Operation::Verify,
         network: "solana:x".into(),
-        signing_key: None,
+        signs: None,
         attempt: None,
         node: None,
     });

@@ -433,6 +433,64 @@ async fn schemes_have_their_own_routes() {
     );
 }
 
+/// Credentials never reach a scheme, and of other headers only those that its manifest lists.
+#[tokio::test]
+async fn a_route_gets_the_headers_that_its_scheme_lists() {
+    let front = front(Scripted::default(), settings());
+    let request = Request::post("/deferred/vouchers")
+        .header("X-Shop", "north")
+        .header("authorization", "Bearer secret")
+        .header("cookie", "session=secret")
+        .header("x-api-key", "secret")
+        .header("x-other", "1")
+        .header("x-shop", "south");
+    let seen = front.send(request.body(Body::empty()).unwrap()).await;
+    assert_eq!(seen.status, 201);
+    assert_eq!(
+        seen.json()["headers"],
+        json!([["x-shop", "north"], ["x-shop", "south"]])
+    );
+    assert!(!seen.json().to_string().contains("secret"));
+}
+
+/// A caller's own trace, a trace by its request id, or a new one.
+#[tokio::test]
+async fn a_request_is_handled_in_a_trace() {
+    let front = front(Scripted::default(), settings());
+    let traced = async |name: &str, value: &str| {
+        let request = Request::post("/deferred/trace").header(name, value);
+        let seen = front.send(request.body(Body::empty()).unwrap()).await;
+        seen.json().as_str().unwrap().to_owned()
+    };
+    let good = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    assert_eq!(traced("traceparent", good).await, good);
+    let by_id = traced("x-request-id", "4bf92f3577b34da6a3ce929d0e0e4736").await;
+    assert!(
+        by_id.starts_with("00-4bf92f3577b34da6a3ce929d0e0e4736-"),
+        "{by_id}"
+    );
+    let (one, other) = (
+        traced("traceparent", "nonsense").await,
+        traced("x-request-id", "1").await,
+    );
+    assert!(one != other && one.len() == good.len(), "{one} {other}");
+}
+
+/// Such a route needs no network, even if the scheme is served on several.
+#[tokio::test]
+async fn a_route_without_a_network_is_called_without_one() {
+    let front = front(Scripted::default(), settings());
+    for path in ["/escrow/accounts/7", "/escrow/accounts/7?network=base"] {
+        let seen = front.post(path, "").await;
+        assert_eq!((seen.status, seen.json()), (200, json!("")), "{path}");
+    }
+    assert_eq!(
+        front.post("/escrow/accounts", "").await.status,
+        400,
+        "not among those listed"
+    );
+}
+
 #[tokio::test]
 async fn the_request_names_the_network_of_a_route() {
     let front = front(Scripted::default(), settings());

@@ -33,7 +33,7 @@ use crate::settings::{Origins, Rate, Scope, Server, Settings, Tenant, WaitUntil}
 use base::key_digests::KeyDigests;
 use base::service::{
     Delivery, JournalReadiness, Membership, NetworkReadiness, Receipt, ReservationEnd, Routed,
-    SchemeReadiness, Service, SettleAnswer, SettleWait, Settled,
+    SchemeReadiness, SchemeRoutes, Service, SettleAnswer, SettleWait, Settled,
 };
 use base::settlement::{FoundSettlement, LookUpError, SettlementName, SettlementPage, SettlementQuery};
 use telemetry::Metrics;
@@ -181,11 +181,16 @@ impl Service for Scripted {
         self.journal.lock().unwrap().clone()
     }
 
-    fn routed(&self, scheme: &str) -> Vec<String> {
-        match scheme {
+    fn routed(&self, scheme: &str) -> SchemeRoutes {
+        let networks = match scheme {
             "deferred" => vec!["eip155:84532".into()],
             "escrow" => vec!["eip155:84532".into(), "eip155:8453".into()],
             _ => Vec::new(),
+        };
+        SchemeRoutes {
+            networks,
+            without_network: vec!["/accounts/*".into()],
+            headers: vec!["x-shop".into()],
         }
     }
 
@@ -198,6 +203,10 @@ impl Service for Scripted {
             ("escrow", _) => Ok(RouteResponse::Reply {
                 status: 200,
                 body: json!(network),
+            }),
+            ("deferred", "/trace") => Ok(RouteResponse::Reply {
+                status: 200,
+                body: json!(base::trace::current().map(|trace| trace.header())),
             }),
             ("deferred", "/broken") => Err(Fault::internal("secret https://rpc.example/KEY")),
             ("deferred", "/busy") => Err(Fault::unavailable("node")),

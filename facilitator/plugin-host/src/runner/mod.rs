@@ -275,6 +275,7 @@ fn submitted(message: &Message) -> Result<Submitted<'_>, super::frame::Malformed
         call_id: body.u64()?,
         timeout_ns: body.u64()?,
         operation: body.text()?,
+        trace: body.text()?,
         request: body.rest(),
     })
 }

@@ -1,6 +1,7 @@
 //! Every message of the boundary in every shape: it arrives as it was sent, and matches its checked-in schema.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use plugin_host::{Limits, attach};
@@ -10,14 +11,14 @@ use sdk_plugin::abi::{Guest, Lifecycle, PluginRoles};
 use sdk_plugin::chain::{
     Attempt, Bid, Built, Evidence, Lane, LaneState, Network, Observation, Readiness, Sent, Slot, Watch,
 };
-use sdk_plugin::host::{Job, RpcError, RpcResponse, RpcResult};
+use sdk_plugin::host::{Authorizer, Job, RpcError, RpcResponse, RpcResult};
 use sdk_plugin::ops::{JobReply, ObserveReply};
 use sdk_plugin::scheme::{
     Identity, Judgement, Plan, Planned, RouteRequest, RouteResponse, SchemeCheck, Step, Supported, Verdict,
 };
 use sdk_plugin::{
-    CallContext, ChainDriver, Cx, Fault, HexBytes, NetworkView, PaymentRequest, SchemeHandler, Value,
-    async_trait,
+    CallContext, CallTerms, ChainDriver, Cx, Fault, HexBytes, NetworkView, PaymentRequest, SchemeHandler,
+    Value, async_trait,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -82,8 +83,8 @@ async fn use_every_service(cx: &Cx) -> Result<(), Fault> {
 #[async_trait]
 impl SchemeHandler for SampleAnswers {
     async fn supported(&self, cx: &Cx) -> Result<Supported, Fault> {
-        if *cx.context() != context("full") {
-            return Err(Fault::internal(format!("arrived changed: {:?}", cx.context())));
+        if *cx.context() != context("full") || *cx.terms() != terms() {
+            return Err(Fault::internal(format!("arrived changed: {cx:?}")));
         }
         use_every_service(cx).await?;
         self.next_answer("x402.supported")
@@ -207,11 +208,23 @@ fn context(scheme: &str) -> CallContext {
     CallContext {
         scheme: scheme.into(),
         network,
+        authorizers: vec![Authorizer {
+            key: "auth".into(),
+            public_key: HexBytes(vec![4; 65]),
+            domains: vec![HexBytes(vec![1; 32])],
+        }],
+    }
+}
+
+fn terms() -> CallTerms {
+    CallTerms {
+        timeout: Some(Duration::from_millis(1_500)),
+        trace: Some("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".into()),
     }
 }
 
 fn cx(host: &std::sync::Arc<LoggedHost>) -> Cx {
-    host.script.cx(context("full"))
+    host.script.cx(context("full")).with_terms(terms())
 }
 
 /// The answer is the sample, byte for byte in meaning.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use plugin_host::{
     ErrorKind, Isolation, Limits, LoadRequest, Loaded, RunnerSettings, Sandbox, load, stray_completions,
 };
-use sdk_plugin::{FaultKind, Value};
+use sdk_plugin::{CallTerms, FaultKind, Value};
 use serde_json::json;
 
 use crate::support::{
@@ -76,6 +76,27 @@ async fn is_refused(what: &str, attempts: usize) {
     for result in results {
         let error = result.rsplit(": ").next().expect("a number");
         assert!(["1", "13"].contains(&error), "{what}: {result}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_isolated_plugin_knows_how_long_it_has_and_for_what() {
+    let (loaded, host) = load_attacker("terms", Limits::default(), runner()).await;
+    let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let limit = Limits::default().call_timeout;
+    for (timeout, left) in [
+        (Duration::from_millis(1_500), 1_500),
+        (3 * limit, limit.as_millis()),
+    ] {
+        let terms = CallTerms {
+            timeout: Some(timeout),
+            trace: Some(trace.into()),
+        };
+        let answer = scheme(&loaded).supported(&cx(&host).with_terms(terms)).await;
+        assert_eq!(
+            answer.expect("an answer").extensions,
+            [format!("{trace}: {left}")]
+        );
     }
 }
 

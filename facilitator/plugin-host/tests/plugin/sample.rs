@@ -126,7 +126,7 @@ pub(crate) fn routes() -> Vec<Value> {
         "network": "test:1", "amount": "1", "extra": {}, "extensions": {}
     });
     vec![
-        json!({ "method": "GET", "path": "/a", "query": [["q", "1"]], "body": null }),
+        json!({ "method": "GET", "path": "/a", "query": [["q", "1"]], "body": null, "headers": [["x-shop", "north"]] }),
         json!({ "method": "POST", "path": "/", "query": [], "body": { "a": 1 }, "tenant": "shop", "idempotencyKey": "k",
                 "outcome": outcome }),
     ]

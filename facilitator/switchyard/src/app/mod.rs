@@ -270,6 +270,7 @@ fn rpc_pools(config: &Config, metrics: &Arc<Metrics>) -> Result<RpcPools, StartE
     let networks = config
         .networks
         .values()
+        .filter(|network| network.has_chain)
         .map(|network| RpcNetwork {
             timeout: network.rpc_timeout,
             // Leaves time for a second node after the first has used its whole timeout.

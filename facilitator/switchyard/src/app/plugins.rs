@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use base::service::RouteTerms;
 use engine::registry::{Checked, Granted, Instance, Kind, Network, NetworkSettings, Registry, spelled};
 use host::custody::Custody;
 use host::rpc::MethodList;
@@ -11,6 +12,7 @@ use host::services::{FamilyMethods, HostResources, InstanceGrants, InstanceHost}
 use plugin_host::{
     self as plugin, InstanceRequest, Isolation, LoadRequest, Loaded, RunnerSettings, Sandbox, Slot,
 };
+use sdk_plugin::host::Authorizer;
 use sdk_plugin::manifest::SchemeRole;
 
 use super::quarantine::{Quarantine, Running};
@@ -54,6 +56,7 @@ pub(super) async fn load(
             plugin: one.manifest.id.clone(),
             services: one.manifest.services.iter().cloned().collect(),
             methods: methods.clone(),
+            authorizers: one.instance.authorizers.clone(),
         };
         let host = Arc::new(InstanceHost::new(grants, resources.clone()));
         let blame = quarantine
@@ -71,6 +74,7 @@ pub(super) async fn load(
             plugin: one.manifest.id.clone(),
             services: one.manifest.services.iter().cloned().collect(),
             host: Arc::<InstanceHost>::clone(&host),
+            authorizers: authorizers(one, custody),
         });
         let handlers = match plugin {
             Ok(plugin) => {
@@ -99,6 +103,18 @@ pub(super) async fn load(
     }
     let registry = register(config, survey, custody, &loaded).map_err(StartError::Other)?;
     Ok((registry, loaded))
+}
+
+fn authorizers(one: &SurveyedPlugin, custody: &Custody) -> Vec<Authorizer> {
+    let granted = one.instance.authorizers.iter();
+    let known = granted.filter_map(|(key, domains)| {
+        Some(Authorizer {
+            key: key.clone(),
+            public_key: custody.public_key(key)?.public_key.clone(),
+            domains: domains.clone(),
+        })
+    });
+    known.collect()
 }
 
 /// Where an instance's code runs. Not in this process, where it has ended the last one.
@@ -189,20 +205,27 @@ fn register(
     let mut registry = Registry::default();
     let mut networks: BTreeMap<&str, Arc<Network>> = BTreeMap::new();
     for (id, network) in &config.networks {
-        let Some(one) = survey.driver_of(id) else { continue };
+        let Some(one) = survey.driver_of(id).or_else(|| survey.scheme_of(id)) else {
+            continue;
+        };
         let Some(plugin) = named(&one.instance.name) else {
             continue;
         };
         let instance = &plugin.instance;
-        let handlers = plugin.slot.handlers();
-        let Some(driver) = handlers.drivers.get(family(id)) else {
-            return Err(format!(
-                "{} does not export the driver that its manifest declares",
-                one.manifest.id
-            ));
-        };
         let settings = settings(config, network, survey, custody);
-        let built = Arc::new(Network::new(settings, Arc::clone(driver), Arc::clone(instance)));
+        let built = if network.has_chain {
+            let handlers = plugin.slot.handlers();
+            let Some(driver) = handlers.drivers.get(family(id)) else {
+                return Err(format!(
+                    "{} does not export the driver that its manifest declares",
+                    one.manifest.id
+                ));
+            };
+            Network::new(settings, Arc::clone(driver), Arc::clone(instance))
+        } else {
+            Network::without_chain(settings, Arc::clone(instance))
+        };
+        let built = Arc::new(built);
         registry
             .add_network(Arc::clone(&built))
             .map_err(|error| error.to_string())?;
@@ -233,7 +256,10 @@ fn register(
                         handler: Arc::clone(handler),
                         instance: Arc::clone(instance),
                         grants: granted(role, one, id),
-                        routes: role.routes,
+                        routes: role.routes.then(|| RouteTerms {
+                            without_network: role.routes_without_network.clone(),
+                            headers: role.route_headers.clone(),
+                        }),
                         payload_authorizes: role.payload_authorizes,
                         checked: Checked::default(),
                     };

@@ -243,6 +243,7 @@ fn is_same(before: &SurveyedPlugin, now: &SurveyedPlugin) -> bool {
             sha256: _,
             libraries,
             networks: _,
+            authorizers: _,
             config,
             is_isolated: _,
             runner,
@@ -262,6 +263,9 @@ fn fits(before: &SurveyedPlugin, now: &SurveyedPlugin) -> Result<(), String> {
     let as_set = |services: &[String]| services.iter().cloned().collect::<BTreeSet<_>>();
     if as_set(&old.services) != as_set(&new.services) {
         return differs("it wants other host services");
+    }
+    if before.instance.authorizers != now.instance.authorizers {
+        return differs("it may sign with other keys or for other domains");
     }
     if before.networks != now.networks {
         return differs("it serves other networks");

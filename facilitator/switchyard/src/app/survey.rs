@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use sdk_plugin::host::Suite;
 use sdk_plugin::manifest::{DriverRole, KnownAsset, Manifest, SchemeRole};
 
 use super::{network_checks, plugin_references};
@@ -94,6 +95,14 @@ impl Survey {
             .find(|one| one.networks.iter().any(|id| id == network) && one.driver(family(network)).is_some())
     }
 
+    /// The first instance with a scheme for the network.
+    #[must_use]
+    pub fn scheme_of(&self, network: &str) -> Option<&SurveyedPlugin> {
+        self.instances.iter().find(|one| {
+            one.networks.iter().any(|id| id == network) && one.schemes(family(network)).next().is_some()
+        })
+    }
+
     /// Assets accepted on a network, or `None` for any.
     #[must_use]
     pub fn assets_of(&self, network: &Network) -> Option<BTreeSet<String>> {
@@ -118,6 +127,7 @@ impl Survey {
         let mut errors = self.driver_conflicts(config);
         errors.extend(self.unknown_assets(config));
         errors.extend(self.wrong_suites(config));
+        errors.extend(self.wrong_authorizers(config));
         errors.extend(self.kind_conflicts(config));
         errors.extend(self.id_conflicts(config));
         errors
@@ -150,7 +160,7 @@ impl Survey {
     /// Networks that no driver serves, or more than one.
     fn driver_conflicts(&self, config: &Config) -> Vec<ConfigError> {
         let mut errors = Vec::new();
-        for id in config.networks.keys() {
+        for (id, network) in &config.networks {
             let drivers: Vec<&str> = self
                 .instances
                 .iter()
@@ -158,12 +168,28 @@ impl Survey {
                 .map(|one| one.instance.name.as_str())
                 .collect();
             match drivers.as_slice() {
+                [] if !network.has_chain && self.scheme_of(id).is_some() => {}
+                [] if !network.has_chain => errors.push(config.source.error(
+                    &format!("networks.\"{id}\""),
+                    format!(
+                        "no configured plugin has a scheme for {} networks; add a [plugin.NAME] whose file has, or take this \
+                         network out",
+                        family(id)
+                    ),
+                )),
+                [driver, ..] if !network.has_chain => errors.push(config.source.error(
+                    &format!("networks.\"{id}\".chain"),
+                    format!(
+                        "is false, and plugin.{driver} has a driver for this chain; take the line out, or write another \
+                         namespace before the colon"
+                    ),
+                )),
                 [_] => {}
                 [] => errors.push(config.source.error(
                     &format!("networks.\"{id}\""),
                     format!(
                         "no configured plugin drives {} networks; add a [plugin.NAME] whose file does, or take this \
-                         network out",
+                         network out; where its schemes need no chain, write chain = false",
                         family(id)
                     ),
                 )),
@@ -212,6 +238,48 @@ impl Survey {
                         format!("{id} signs with {suite}; write suite = {suite}, or name another key there"),
                     ));
                 }
+            }
+        }
+        errors
+    }
+
+    /// Keys for typed data that are used for something else too.
+    fn wrong_authorizers(&self, config: &Config) -> Vec<ConfigError> {
+        let mut errors = Vec::new();
+        let mut granted: BTreeMap<&str, &str> = BTreeMap::new();
+        for one in &self.instances {
+            let name = &one.instance.name;
+            for key in one.instance.authorizers.keys() {
+                let mut networks = config.networks.values();
+                let signs = networks.find(|network| {
+                    let mut signers = network.signers.iter().chain(&network.retained_signers);
+                    signers.any(|signer| signer == key)
+                });
+                let is_other_suite = config
+                    .keys
+                    .get(key)
+                    .is_some_and(|key| key.suite != Suite::Secp256k1);
+                let before = granted.insert(key, name);
+                let why = match (signs, before, is_other_suite) {
+                    (Some(network), _, _) => {
+                        format!(
+                            "is a signer of {} too; give each use a key of its own",
+                            network.id
+                        )
+                    }
+                    (None, Some(other), _) => {
+                        format!("is granted to plugin.{other} too; give each plugin a key of its own")
+                    }
+                    (None, None, true) => {
+                        "is no secp256k1 key, which typed data is signed with; name another key".to_owned()
+                    }
+                    (None, None, false) => continue,
+                };
+                errors.push(
+                    config
+                        .source
+                        .error(&format!("plugin.{name}.authorizers.{key}"), why),
+                );
             }
         }
         errors

@@ -193,6 +193,11 @@ fn print_network(network: &Network, survey: &Survey, out: &mut dyn Write) -> Res
         .map(|name| format!(" ({name})"))
         .unwrap_or_default();
     writeln!(out, "\n{}{name}", network.id)?;
+    if !network.has_chain {
+        writeln!(out, "  no chain: its schemes keep the accounts themselves")?;
+        print_schemes(network, survey, out)?;
+        return print_assets(network, survey, out);
+    }
     let nodes: Vec<&str> = network
         .rpc
         .iter()

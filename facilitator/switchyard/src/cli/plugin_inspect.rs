@@ -70,6 +70,9 @@ fn print(
             "\nscheme {scheme} {} on {family}:* networks{routes}",
             versions.join(", ")
         )?;
+        if !role.route_headers.is_empty() {
+            writeln!(out, "  headers {}", plain(&role.route_headers.join(", ")))?;
+        }
         for grant in &role.calls {
             writeln!(
                 out,

@@ -104,6 +104,8 @@ const KEYS: &[Row] = &[
 #[rustfmt::skip]
 const NETWORKS: &[Row] = &[
     ("[networks.\"eip155:8453\"]", "[networks.eip155:8453]", "[networks.eip155", "", "write a name with a colon in quotes"),
+    ("[networks.\"eip155:8453\"]", "[networks.\"ledger:shop\"]\nchain = false\nfinality = 3\n\n[networks.\"eip155:8453\"]", "finality = 3", "networks.\"ledger:shop\".finality", "has no effect beside chain = false, because nothing is sent to a chain; take it out"),
+    ("[networks.\"eip155:8453\"]", "[networks.\"ledger:shop\"]\nchain = \"no\"\n\n[networks.\"eip155:8453\"]", "\"no\"", "networks.\"ledger:shop\".chain", "must be true or false"),
     ("eip155:8453", "base", "[networks", "networks.base", "is not a CAIP-2 id; write e.g. [networks.\"eip155:8453\"]"),
     ("eip155:8453", "EIP155:8453", "[networks", "networks.\"EIP155:8453\"", "is not a CAIP-2 id"),
     ("https://one.example/KEY", "one.example/KEY", "rpc", "networks.\"eip155:8453\".rpc[0]", "not a URL; write for instance https://"),
@@ -140,6 +142,9 @@ const NETWORKS: &[Row] = &[
     ("[plugin.evm]", "[plugin.evm]\nlibraries = [\"foo\"]", "libraries", "plugin.evm.libraries[0]", "is not the name of a library; write it as"),
     ("[plugin.evm]", "[plugin.evm]\nlibraries = \"libfoo.so.1\"", "libraries", "plugin.evm.libraries", "must be a list in [ ], not a string"),
     ("[plugin.evm]", "[plugins]\ntrusted_keys = [\"RW\"]\n[plugin.evm]", "trusted_keys", "plugins.trusted_keys[0]", "write the second line of its .pub file"),
+    ("[plugin.evm]", "[plugin.evm]\nauthorizers = { cold = [] }", "cold", "plugin.evm.authorizers.cold", "is not a key of [keys]; there are hot, sol"),
+    ("[plugin.evm]", "[plugin.evm]\nauthorizers = { hot = [\"0x12\"] }", "0x12", "plugin.evm.authorizers.hot[0]", "write 0x and its 64 hex digits"),
+    ("[plugin.evm]", "[plugin.evm]\nauthorizers = [\"hot\"]", "authorizers", "plugin.evm.authorizers", "must be a table in { }"),
     ("[plugin.evm]", "[plugin.evm]\nisolation = \"thread\"", "isolation", "plugin.evm.isolation", "write \"process\" or \"none\""),
     ("[plugin.evm]", "[plugin.evm]\nisolation = true", "isolation", "plugin.evm.isolation", "must be a string in quotes, not true"),
     ("[plugin.evm]", "[plugin.evm]\nsandbox = \"some\"", "sandbox", "plugin.evm.sandbox", "write \"full\" or \"partial\""),

@@ -21,8 +21,8 @@ use std::time::Duration;
 
 use http_api::{NetworkNames, Rate, Server, Settings};
 use plugin_host::{RunnerSettings, TrustedKey};
-use sdk_plugin::Amount;
 use sdk_plugin::host::Suite;
+use sdk_plugin::{Amount, HexBytes};
 use serde_json::Value;
 
 pub use error::{ConfigError, ConfigErrors, Source};
@@ -80,9 +80,11 @@ pub struct Key {
 pub struct Network {
     /// CAIP-2.
     pub id: String,
-    /// In order of preference; at least one.
+    /// `false`: its schemes keep the accounts themselves; everything about a chain below is empty or has no effect.
+    pub has_chain: bool,
+    /// In order of preference; at least one where there is a chain.
     pub rpc: Vec<SecretUrl>,
-    /// Names of keys in [`Config::keys`], at least one.
+    /// Names of keys in [`Config::keys`], at least one where there is a chain.
     pub signers: Vec<String>,
     /// Names of keys, none of them in `signers`.
     pub retained_signers: Vec<String>,
@@ -135,6 +137,8 @@ pub struct PluginInstance {
     pub libraries: Vec<String>,
     /// CAIP-2 ids; `None`: every configured network of its families.
     pub networks: Option<Vec<String>>,
+    /// By name of a key in [`Config::keys`]: domain separators of 32 bytes.
+    pub authorizers: BTreeMap<String, Vec<HexBytes>>,
     /// An object, not checked against the manifest's schema yet.
     pub config: Value,
     /// It runs in a process of its own; `None`: where no trusted key signed its file.

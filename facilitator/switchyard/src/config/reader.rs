@@ -286,6 +286,17 @@ impl<'r, 'd> Section<'r, 'd> {
         }
     }
 
+    /// The keys that are written, but these.
+    pub(super) fn written_beside(&self, names: &[&str]) -> impl Iterator<Item = &'static str> {
+        let keys = KEYS
+            .iter()
+            .filter(|key| key.section == self.schema)
+            .map(|key| key.name);
+        let is_other =
+            |name: &&str| !names.contains(name) && self.table.is_some_and(|table| table.get(*name).is_some());
+        keys.filter(is_other).collect::<Vec<_>>().into_iter()
+    }
+
     fn key(&self, name: &str) -> Option<&'static Key> {
         KEYS.iter()
             .find(|key| key.section == self.schema && key.name == name)

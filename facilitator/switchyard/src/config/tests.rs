@@ -171,7 +171,11 @@ libraries = ["libfoo.so.1"]
 isolation = "process"
 sandbox = "partial"
 max_memory_mib = 100
+authorizers = { old = ["0x0101010101010101010101010101010101010101010101010101010101010101"] }
 config = { gas = 1 }
+[networks."ledger:shop"]
+chain = false
+allow_any_asset = true
 [keys.old]
 file = "old.key"
 suite = "ed25519"
@@ -255,6 +259,11 @@ gather_ms = 400
     assert!(config.server.trusted_proxies[0].contains("10.9.8.7".parse().unwrap()));
     assert!(!config.server.trusted_proxies[0].contains("11.0.0.1".parse().unwrap()));
     assert!(config.server.trusted_proxies[1].contains("::1".parse().unwrap()));
+    let ledger = &config.networks["ledger:shop"];
+    assert!(!ledger.has_chain && ledger.rpc.is_empty() && ledger.signers.is_empty());
+    assert_eq!(ledger.assets, Assets::Any);
+    let granted = &config.plugin["evm"].authorizers["old"];
+    assert_eq!(granted, &[sdk_plugin::HexBytes(vec![1; 32])]);
     let network = &config.networks["eip155:8453"];
     assert_eq!(
         network.options,

@@ -40,6 +40,7 @@ impl AuthCaptureEvm {
     pub(super) async fn collect_verify(&self, cx: &Cx, request: &PaymentRequest) -> Result<Verdict, Fault> {
         Ok(match self.collect_check(cx, request, Wanted::Verdict).await? {
             Checked::Good(good) => Verdict::Valid(Valid {
+                parties: plan::parties(&good),
                 extensions: None,
                 reserves: Some(vec![plan::reserve(&good)]),
                 payer: good.payment.payer,

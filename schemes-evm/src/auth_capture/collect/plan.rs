@@ -3,7 +3,7 @@
 use alloy_primitives::{Address, B256, U256};
 use sdk_plugin::host::{Job, StoreWrite};
 use sdk_plugin::scheme::{
-    EvidenceWanted, Gate, Hold, LaneChoice, LogFilter, OnFail, Plan, Planned, Reserve, Step,
+    EvidenceWanted, Gate, Hold, LaneChoice, LogFilter, OnFail, Parties, Plan, Planned, Reserve, Step,
 };
 use sdk_plugin::{Amount, Cx, Fault, HexBytes, PaymentRequest};
 use serde::{Deserialize, Serialize};
@@ -110,7 +110,20 @@ pub(super) async fn plan(
         holds,
         writes,
         jobs,
+        parties: parties(good),
     }))
+}
+
+/// A charge pays its fee at once.
+pub(super) fn parties(good: &Good) -> Parties {
+    let payment = &good.payment;
+    let parties = Parties::pair(text::lower(payment.from()), text::lower(payment.terms.receiver));
+    match &good.collection.charge {
+        Some(charge) if charge.fee_receiver != Address::ZERO => {
+            parties.and_receiver(text::lower(charge.fee_receiver))
+        }
+        Some(_) | None => parties,
+    }
 }
 
 /// What the collection needs of the payer's balance.

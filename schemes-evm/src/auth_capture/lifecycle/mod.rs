@@ -36,6 +36,7 @@ impl AuthCaptureEvm {
     pub(super) async fn lifecycle_verify(&self, cx: &Cx, request: &PaymentRequest) -> Result<Verdict, Fault> {
         Ok(match self.lifecycle_check(cx, request, Wanted::Verdict).await? {
             Checked::Good(good) => Verdict::Valid(Valid {
+                parties: plan::parties(&good),
                 extensions: None,
                 payer: good.payer,
                 extra: None,

@@ -2,7 +2,7 @@
 
 use alloy_primitives::{Address, B256, U256};
 use sdk_plugin::cx::NetworkView;
-use sdk_plugin::scheme::{Gate, LaneChoice, OnFail, Plan, Planned, Step};
+use sdk_plugin::scheme::{Gate, LaneChoice, OnFail, Parties, Plan, Planned, Step};
 use sdk_plugin::{Fault, Value};
 use serde::{Deserialize, Serialize};
 
@@ -12,7 +12,7 @@ use super::super::guard;
 use super::super::records::OperationKind;
 use super::check::Good;
 use super::payload::Action;
-use crate::step;
+use crate::{step, text};
 
 /// What judge needs to know of a step.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -80,6 +80,7 @@ impl Memo {
 /// One step, or a capture and the void after it: the void waits until the capture is final, and never happens without it.
 pub(super) fn plan(good: Good, network: &NetworkView, max_gas: u64) -> Result<Planned, Fault> {
     let memos = memos(&good)?;
+    let parties = parties(&good);
     let lane = LaneChoice::Signer {
         address: step::signer_at(good.terms.operator, network)
             .ok_or_else(|| Fault::internal("the operator is one of our signers no more"))?
@@ -125,8 +126,32 @@ pub(super) fn plan(good: Good, network: &NetworkView, max_gas: u64) -> Result<Pl
             .map(super::funding::Funding::into_write)
             .into_iter()
             .collect(),
+        parties,
         ..Plan::default()
     }))
+}
+
+/// The payer's money goes to the receiver and to whom the fee is due; what is given back goes to the payer, a refund out of
+/// the operator's balance.
+pub(super) fn parties(good: &Good) -> Parties {
+    let payload = &good.payload;
+    let payer = text::lower(payload.info.payer);
+    match payload.action {
+        Action::Capture => {
+            let parties = Parties::pair(payer, text::lower(good.terms.receiver));
+            match payload.fee_receiver {
+                Some(fee_receiver) if fee_receiver != Address::ZERO => {
+                    parties.and_receiver(text::lower(fee_receiver))
+                }
+                Some(_) | None => parties,
+            }
+        }
+        Action::Void => Parties {
+            senders: Vec::new(),
+            receivers: vec![payer],
+        },
+        Action::Refund => Parties::pair(text::lower(good.terms.operator), payer),
+    }
 }
 
 fn memos(good: &Good) -> Result<Vec<Memo>, Fault> {

@@ -203,6 +203,7 @@ proptest! {
             path: if id.is_empty() { "/payments".into() } else { format!("/payments/{id}{what}") },
             query: query.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
             body,
+            headers: Vec::new(),
             tenant: Some(TENANT.into()),
             idempotency_key: None,
             outcome: None,

@@ -26,6 +26,7 @@ fn get(path: &str) -> RouteRequest {
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .collect(),
         body: Value::Null,
+        headers: Vec::new(),
         tenant: Some(TENANT.into()),
         idempotency_key: None,
         outcome: None,

@@ -43,6 +43,7 @@ mod tenants;
 mod timing;
 mod tokens;
 mod wallets;
+mod without_chain;
 
 /// Reasons of `exact` on EVM that several modules expect.
 mod reason {

@@ -269,6 +269,7 @@ fn parts(options: &Options, store: &Store, chain: &Arc<Chain>) -> Parts {
         plugin: PLUGIN.into(),
         services: std::collections::BTreeSet::new(),
         host: Arc::new(host),
+        authorizers: Vec::new(),
     });
     let driver = Driver {
         chain: Arc::clone(chain),
@@ -293,7 +294,7 @@ fn parts(options: &Options, store: &Store, chain: &Arc<Chain>) -> Parts {
         }),
         instance,
         grants: vec![Granted::of(&grant, &Value::Null, network.id())],
-        routes: false,
+        routes: None,
         payload_authorizes: true,
         checked: Checked::default(),
     };

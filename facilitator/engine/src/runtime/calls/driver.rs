@@ -53,12 +53,7 @@ impl Ops {
             calls_failed: depth == Depth::Complete { calls_failed: true },
             brief: depth == Depth::Brief,
         };
-        self.run(
-            open,
-            self.budgets.reads,
-            network.driver.check(&cx, &chain_network),
-        )
-        .await
+        self.run(open, network.driver.check(&cx, &chain_network)).await
     }
 
     pub async fn lane(&self, network: &Network, lane: &Lane) -> Result<LaneState, Fault> {
@@ -82,18 +77,12 @@ impl Ops {
         rights: Rights<'_>,
     ) -> Result<LaneState, Fault> {
         let (open, cx) = self.driver(network, Operation::Lane, rights);
-        self.run(open, self.budgets.reads, network.driver.lane(&cx, lane))
-            .await
+        self.run(open, network.driver.lane(&cx, lane)).await
     }
 
     pub async fn quote(&self, network: &Network, lane: &Lane, previous: Option<&Bid>) -> Result<Bid, Fault> {
         let (open, cx) = self.driver(network, Operation::Quote, Rights::default());
-        self.run(
-            open,
-            self.budgets.reads,
-            network.driver.quote(&cx, lane, previous),
-        )
-        .await
+        self.run(open, network.driver.quote(&cx, lane, previous)).await
     }
 
     pub async fn build(
@@ -104,26 +93,20 @@ impl Ops {
         steps: &[Step],
     ) -> Result<Built, Fault> {
         let rights = Rights {
-            signing_key: Some(&slot.lane.key),
+            signs: Some(slot),
             ..Rights::default()
         };
         let (open, cx) = self.driver(network, Operation::Build, rights);
-        self.run(
-            open,
-            self.budgets.sends,
-            network.driver.build(&cx, slot, bid, steps),
-        )
-        .await
+        self.run(open, network.driver.build(&cx, slot, bid, steps)).await
     }
 
     pub async fn fill(&self, network: &Network, slot: &Slot, bid: &Bid) -> Result<Built, Fault> {
         let rights = Rights {
-            signing_key: Some(&slot.lane.key),
+            signs: Some(slot),
             ..Rights::default()
         };
         let (open, cx) = self.driver(network, Operation::Fill, rights);
-        self.run(open, self.budgets.sends, network.driver.fill(&cx, slot, bid))
-            .await
+        self.run(open, network.driver.fill(&cx, slot, bid)).await
     }
 
     pub async fn broadcast(&self, network: &Network, attempt: &Attempt) -> Result<Sent, Fault> {
@@ -132,8 +115,7 @@ impl Ops {
             ..Rights::default()
         };
         let (open, cx) = self.driver(network, Operation::Broadcast, rights);
-        self.run(open, self.budgets.sends, network.driver.broadcast(&cx, attempt))
-            .await
+        self.run(open, network.driver.broadcast(&cx, attempt)).await
     }
 
     pub async fn observe(&self, network: &Network, watches: &[Watch]) -> Result<Vec<Observation>, Fault> {
@@ -165,6 +147,6 @@ impl Ops {
             }
             Ok(seen)
         };
-        self.run(open, self.budgets.reads, observed).await
+        self.run(open, observed).await
     }
 }

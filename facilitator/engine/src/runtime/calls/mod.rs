@@ -13,15 +13,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use sdk_plugin::chain::Evidence;
+use sdk_plugin::chain::{Evidence, Slot};
 use sdk_plugin::host::Job;
 use sdk_plugin::scheme::{
     Identity, Judgement, Plan, Planned, RouteRequest, RouteResponse, SchemeCheck, Supported, Verdict,
 };
-use sdk_plugin::{CallContext, Cx, Fault, FaultKind, PaymentRequest};
+use sdk_plugin::{CallContext, CallTerms, Cx, Fault, FaultKind, NetworkView, PaymentRequest};
 
-use base::calls::{CallGuard, CallScope, CallTable, Operation};
+use base::calls::{CallGuard, CallScope, CallTable, Operation, SigningSlot};
 use base::nodes::{NodePools, NodeState};
+use base::trace;
 use telemetry::metrics::Metrics;
 
 /// How long each kind of call may take.
@@ -45,6 +46,26 @@ impl Default for Budgets {
     }
 }
 
+impl Budgets {
+    fn of(&self, operation: Operation) -> Duration {
+        match operation {
+            Operation::Supported | Operation::Identify | Operation::Judge => self.pure,
+            Operation::Verify
+            | Operation::Plan
+            | Operation::Route
+            | Operation::Job
+            | Operation::SchemeCheck
+            | Operation::Check
+            | Operation::Lane
+            | Operation::Quote
+            | Operation::Observe
+            | Operation::Start
+            | Operation::Health => self.reads,
+            Operation::Build | Operation::Fill | Operation::Broadcast => self.sends,
+        }
+    }
+}
+
 /// Calls into plugins.
 #[derive(Clone)]
 pub struct Ops {
@@ -62,11 +83,20 @@ struct Open<'a> {
     scheme: &'a str,
     operation: Operation,
     guard: CallGuard,
+    budget: Duration,
+}
+
+/// What an HTTP route of a scheme is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RouteAbout {
+    ItsNetwork,
+    /// The call sees no network, and can't read from any.
+    NoNetwork,
 }
 
 #[derive(Debug, Default)]
 struct Rights<'a> {
-    signing_key: Option<&'a str>,
+    signs: Option<&'a Slot>,
     attempt: Option<&'a str>,
     /// The only node it may read from.
     node: Option<usize>,
@@ -120,49 +150,57 @@ impl Ops {
 
     pub async fn supported(&self, kind: &Kind) -> Result<Supported, Fault> {
         let (open, cx) = self.scheme(kind, Operation::Supported);
-        self.run(open, self.budgets.pure, kind.handler.supported(&cx))
-            .await
+        self.run(open, kind.handler.supported(&cx)).await
     }
 
     pub async fn check_scheme(&self, kind: &Kind) -> Result<SchemeCheck, Fault> {
         let (open, cx) = self.scheme(kind, Operation::SchemeCheck);
-        self.run(open, self.budgets.reads, kind.handler.check(&cx)).await
+        self.run(open, kind.handler.check(&cx)).await
     }
 
     pub async fn identify(&self, kind: &Kind, request: &PaymentRequest) -> Result<Identity, Fault> {
         let (open, cx) = self.scheme(kind, Operation::Identify);
-        self.run(open, self.budgets.pure, kind.handler.identify(&cx, request))
-            .await
+        self.run(open, kind.handler.identify(&cx, request)).await
     }
 
     pub async fn verify(&self, kind: &Kind, request: &PaymentRequest) -> Result<Verdict, Fault> {
         let (open, cx) = self.scheme(kind, Operation::Verify);
-        self.run(open, self.budgets.reads, kind.handler.verify(&cx, request))
-            .await
+        self.run(open, kind.handler.verify(&cx, request)).await
     }
 
     pub async fn plan(&self, kind: &Kind, request: &PaymentRequest) -> Result<Planned, Fault> {
         let (open, cx) = self.scheme(kind, Operation::Plan);
-        self.run(open, self.budgets.reads, kind.handler.plan(&cx, request))
-            .await
+        self.run(open, kind.handler.plan(&cx, request)).await
     }
 
     pub async fn judge(&self, kind: &Kind, plan: &Plan, evidence: &Evidence) -> Result<Judgement, Fault> {
         let (open, cx) = self.scheme(kind, Operation::Judge);
-        self.run(open, self.budgets.pure, kind.handler.judge(&cx, plan, evidence))
-            .await
+        self.run(open, kind.handler.judge(&cx, plan, evidence)).await
     }
 
-    pub async fn route(&self, kind: &Kind, request: &RouteRequest) -> Result<RouteResponse, Fault> {
-        let (open, cx) = self.scheme(kind, Operation::Route);
-        self.run(open, self.budgets.reads, kind.handler.route(&cx, request))
-            .await
+    pub(crate) async fn route(
+        &self,
+        kind: &Kind,
+        about: RouteAbout,
+        request: &RouteRequest,
+    ) -> Result<RouteResponse, Fault> {
+        let (open, cx) = match about {
+            RouteAbout::ItsNetwork => self.scheme(kind, Operation::Route),
+            RouteAbout::NoNetwork => self.begin_about(
+                &kind.instance,
+                &kind.network,
+                &kind.scheme,
+                Operation::Route,
+                Rights::default(),
+                NetworkView::default(),
+            ),
+        };
+        self.run(open, kind.handler.route(&cx, request)).await
     }
 
     pub async fn job(&self, kind: &Kind, job: &Job) -> Result<Vec<PaymentRequest>, Fault> {
         let (open, cx) = self.scheme(kind, Operation::Job);
-        self.run(open, self.budgets.reads, kind.handler.job(&cx, job))
-            .await
+        self.run(open, kind.handler.job(&cx, job)).await
     }
 
     fn scheme<'a>(&self, kind: &'a Kind, operation: Operation) -> (Open<'a>, Cx) {
@@ -187,25 +225,53 @@ impl Ops {
         operation: Operation,
         rights: Rights<'_>,
     ) -> (Open<'a>, Cx) {
+        self.begin_about(instance, network, scheme, operation, rights, network.view())
+    }
+
+    /// `view`: what the callee sees of the network. Without an id it can't read from any.
+    fn begin_about<'a>(
+        &self,
+        instance: &'a Instance,
+        network: &'a Network,
+        scheme: &'a str,
+        operation: Operation,
+        rights: Rights<'_>,
+        view: NetworkView,
+    ) -> (Open<'a>, Cx) {
         let guard = self.calls.begin(CallScope {
             instance: instance.id,
             operation,
-            network: network.id().to_owned(),
-            signing_key: rights.signing_key.map(str::to_owned),
+            network: view.id.clone(),
+            signs: rights.signs.map(|slot| SigningSlot {
+                key: slot.lane.key.clone(),
+                sequence: slot.sequence,
+                attempt: slot.attempt,
+            }),
             attempt: rights.attempt.map(str::to_owned),
             node: rights.node,
         });
         let context = CallContext {
             scheme: scheme.to_owned(),
-            network: network.view(),
+            network: view,
+            authorizers: if scheme.is_empty() {
+                Vec::new()
+            } else {
+                instance.authorizers.clone()
+            },
         };
-        let cx = Cx::new(Arc::clone(&instance.host), guard.id(), context);
+        let budget = self.budgets.of(operation);
+        let terms = CallTerms {
+            timeout: Some(budget),
+            trace: trace::current().map(|trace| trace.header().into()),
+        };
+        let cx = Cx::new(Arc::clone(&instance.host), guard.id(), context).with_terms(terms);
         let open = Open {
             instance,
             network,
             scheme,
             operation,
             guard,
+            budget,
         };
         (open, cx)
     }
@@ -213,7 +279,6 @@ impl Ops {
     async fn run<T>(
         &self,
         open: Open<'_>,
-        budget: Duration,
         call: impl Future<Output = Result<T, Fault>> + Send,
     ) -> Result<T, Fault> {
         let Open {
@@ -222,6 +287,7 @@ impl Ops {
             scheme,
             operation,
             guard,
+            budget,
         } = open;
         let caught = tokio::time::timeout(budget, AssertUnwindSafe(call).catch_unwind()).await;
         drop(guard);

@@ -110,7 +110,7 @@ fn read<'r>(reader: &'r Reader<'_>, root: &'r DeTable<'r>, folder: &Path) -> Opt
         .map(|(id, network)| (id.clone(), network.max_cost))
         .collect();
     let plugin = each(reader.named(root, "plugin"), |name, section| {
-        sections::plugin_instance(name, section, plugins.as_ref()?, &network_ids)
+        sections::plugin_instance(name, section, plugins.as_ref()?, &network_ids, &key_names)
     });
     if network_ids.is_empty() {
         reader.fail(

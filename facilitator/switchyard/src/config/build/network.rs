@@ -1,10 +1,11 @@
 //! The sections `[networks."…"]`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use host::rpc::SecretUrl;
 use http_api::names::is_caip2;
-use sdk_plugin::Amount;
+use sdk_plugin::{Amount, Value};
 
 use super::values::{amount, below_max_cost, count, is_name, known_name, millis, native_amount, seconds};
 use crate::config::node::Node;
@@ -40,6 +41,9 @@ pub(super) fn network(id: &str, section: &Section<'_, '_>, key_names: &[String])
             "{id:?} is not a CAIP-2 id; write e.g. [networks.\"eip155:8453\"]"
         ));
     }
+    if !section.get("chain", |node| node.boolean())? {
+        return without_chain(id, section);
+    }
     let rpc = section.get("rpc", nodes);
     let signers = signers(section, key_names);
     let depths = depths(section);
@@ -52,17 +56,13 @@ pub(super) fn network(id: &str, section: &Section<'_, '_>, key_names: &[String])
     let second_source_above = second_source_above(section, rpc.as_deref());
     let assets = assets(section);
     let rpc_timeout = section.get("rpc_timeout_ms", |node| millis(node, 50, 60_000));
-    let v1_name = section.maybe("v1_name", |node| {
-        node.parsed(
-            |text| is_name(text).then(|| text.to_owned()),
-            "a plain name; write e.g. \"base-sepolia\"",
-        )
-    });
+    let v1_name = v1_name(section);
     let options = section.get("options", |node| node.json_object());
     let block_time = section.maybe("block_time_ms", |node| millis(node, 1, 3_600_000));
     let (signers, depths, costs) = (signers?, depths?, costs?);
     Some(Network {
         id: id.to_owned(),
+        has_chain: true,
         rpc: rpc?,
         signers: signers.active,
         retained_signers: signers.retained,
@@ -82,6 +82,48 @@ pub(super) fn network(id: &str, section: &Section<'_, '_>, key_names: &[String])
         rpc_timeout: rpc_timeout?,
         v1_name: v1_name?,
         options: options?,
+    })
+}
+
+/// A network whose schemes keep the accounts themselves: nothing of a chain may be written about it.
+fn without_chain(id: &str, section: &Section<'_, '_>) -> Option<Network> {
+    for key in section.written_beside(&["chain", "assets", "allow_any_asset", "v1_name"]) {
+        section.fail(
+            key,
+            "has no effect beside chain = false, because nothing is sent to a chain; take it out, or take chain = false out",
+        );
+    }
+    Some(Network {
+        id: id.to_owned(),
+        has_chain: false,
+        rpc: Vec::new(),
+        signers: Vec::new(),
+        retained_signers: Vec::new(),
+        confirmations: 1,
+        finality: 1,
+        block_time: None,
+        poll_interval: None,
+        stuck_after: Duration::from_secs(30),
+        max_in_flight: None,
+        max_batch: 1,
+        lane_queue: 1,
+        max_cost: Amount::ZERO,
+        max_cost_per_day: None,
+        max_cost_per_day_per_signer: None,
+        second_source_above: BTreeMap::new(),
+        assets: assets(section)?,
+        rpc_timeout: Duration::from_secs(5),
+        v1_name: v1_name(section)?,
+        options: Value::Object(serde_json::Map::new()),
+    })
+}
+
+fn v1_name(section: &Section<'_, '_>) -> Option<Option<String>> {
+    section.maybe("v1_name", |node| {
+        node.parsed(
+            |text| is_name(text).then(|| text.to_owned()),
+            "a plain name; write e.g. \"base-sepolia\"",
+        )
     })
 }
 

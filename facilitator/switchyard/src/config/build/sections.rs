@@ -8,6 +8,7 @@ use host::custody::KeySource;
 use http_api::{AddressBlock, Rate, Server};
 use journal::postgres::Settings as Database;
 use plugin_host::{RunnerSettings, Sandbox};
+use sdk_plugin::HexBytes;
 use sdk_plugin::host::Suite;
 use telemetry::log;
 
@@ -203,6 +204,7 @@ pub(super) fn plugin_instance(
     section: &Section<'_, '_>,
     plugins: &Plugins,
     network_ids: &[String],
+    key_names: &[String],
 ) -> Option<PluginInstance> {
     if !is_name(name) {
         section.fail_here(format!(
@@ -219,6 +221,17 @@ pub(super) fn plugin_instance(
         } else {
             Some(networks)
         }
+    });
+    let authorizers = section.get("authorizers", |node| {
+        node.table(|name, domains| {
+            if !key_names.iter().any(|key| key == name) {
+                return domains.fail(format!(
+                    "{name:?} is not a key of [keys]; there are {}",
+                    key_names.join(", ")
+                ));
+            }
+            domains.list(domain)
+        })
     });
     let config = section.get("config", |node| node.json_object());
     let isolation = section.maybe("isolation", |node| {
@@ -255,6 +268,7 @@ pub(super) fn plugin_instance(
         sha256,
         libraries: libraries?,
         networks: networks?,
+        authorizers: authorizers?,
         config: config?,
         is_isolated: isolation?,
         runner: RunnerSettings {
@@ -263,6 +277,14 @@ pub(super) fn plugin_instance(
             memory_bytes: u64::from(memory?) << 20,
         },
     })
+}
+
+/// A domain separator of EIP-712.
+fn domain(node: &Node<'_, '_>) -> Option<HexBytes> {
+    node.parsed(
+        |text| text.parse::<HexBytes>().ok().filter(|domain| domain.len() == 32),
+        "a domain separator; write 0x and its 64 hex digits",
+    )
 }
 
 /// The name by which a plugin file needs a library, its soname.

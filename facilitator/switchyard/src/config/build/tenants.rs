@@ -125,7 +125,7 @@ pub(super) fn require_finality_in_time(
         }
         let key = format!("tenants[{n}].wait_until");
         let line = reader.source.error(&key, "").line;
-        for network in networks.values() {
+        for network in networks.values().filter(|network| network.has_chain) {
             let (id, finality) = (&network.id, network.finality);
             let Some(block_time) = network.block_time else {
                 let why = format!(
