@@ -9,6 +9,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use dashmap::DashMap;
 pub use sdk_plugin::operation::OperationKind as Operation;
 
+use aside::{Aside, Subject};
+
+pub mod aside;
+
 /// What a call may do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CallScope {
@@ -23,6 +27,8 @@ pub struct CallScope {
     pub attempt: Option<String>,
     /// The only node that answers its reads, counted from 0; `None` for any healthy node.
     pub node: Option<usize>,
+    /// The payment that it is about; `None`: it is about none, or about several.
+    pub subject: Option<Subject>,
 }
 
 /// The slot whose transaction a call may sign.
@@ -43,6 +49,8 @@ pub struct CallTable {
     open: DashMap<u64, Arc<CallScope>>,
     /// The node that answered the last read of an open call.
     nodes: DashMap<u64, String>,
+    /// Payments about which no calls are made any more.
+    pub aside: Aside,
 }
 
 impl CallTable {
@@ -76,6 +84,12 @@ impl CallTable {
     pub fn scope(&self, instance: u64, call: u64) -> Option<Arc<CallScope>> {
         let scope = self.open.get(&call)?;
         (scope.instance == instance).then(|| Arc::clone(&scope))
+    }
+
+    /// The scope of an open call of any instance. Gives no rights.
+    #[must_use]
+    pub fn open(&self, call: u64) -> Option<Arc<CallScope>> {
+        self.open.get(&call).map(|scope| Arc::clone(&scope))
     }
 }
 
@@ -118,6 +132,7 @@ mod tests {
             }),
             attempt: None,
             node: None,
+            subject: None,
         };
         let guard = table.begin(scope.clone());
         assert_eq!(table.scope(1, guard.id()).as_deref(), Some(&scope));

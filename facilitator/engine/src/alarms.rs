@@ -59,6 +59,9 @@ pub(crate) fn begin_at_zero(metrics: &Metrics, registry: &Registry) {
         let labels = [("network", kind.network.id()), ("scheme", kind.scheme.as_str())];
         metrics.set("switchyard_scheme_ready", &labels, 0.0);
         metrics.set("switchyard_paused", &labels, 0.0);
+        let [network, scheme] = labels;
+        let plugin = ("plugin", kind.instance.name.as_str());
+        metrics.add("switchyard_set_aside_total", &[plugin, network, scheme], 0);
         for outcome in ["paid", "failed", "reversed"] {
             let labels = [
                 ("network", kind.network.id()),

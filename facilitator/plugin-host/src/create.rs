@@ -94,20 +94,11 @@ pub(super) fn bridge(
     side: Side,
     runtime: Handle,
 ) -> &'static Bridge {
-    let InstanceRequest {
-        instance_id,
-        host,
-        limits,
-        config: _,
-    } = request;
-    let message_bytes = message_bytes(manifest);
     Bridge::leak(
-        instance_id,
-        host,
+        request,
         &manifest.services,
         side,
-        limits,
-        message_bytes,
+        message_bytes(manifest),
         runtime,
     )
 }

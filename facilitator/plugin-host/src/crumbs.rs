@@ -13,13 +13,17 @@ use std::path::Path;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use base::calls::aside::Subject;
 use crash_handler::{CrashEventResult, CrashHandler};
 use memmap2::MmapMut;
 use parking_lot::Mutex;
-use sdk_plugin::operation::OperationKind;
+
+mod last_run;
+
+pub use last_run::{Busy, Cause, Doing, Fatal, LastRun, Payment};
 
 /// Marks a file of this form. To change the form, change it.
-const MAGIC: u64 = 0x7377_7961_7264_0001;
+const MAGIC: u64 = 0x7377_7961_7264_0002;
 /// The words of the head.
 mod head {
     pub(super) const MAGIC: usize = 0;
@@ -40,143 +44,16 @@ mod cell {
     pub(super) const INSTANCE: usize = 0;
     pub(super) const THREAD: usize = 1;
     pub(super) const WHAT: usize = 2;
-    pub(super) const WORDS: usize = 4;
+    /// 0: not recorded.
+    pub(super) const SETTLEMENT: usize = 3;
+    // Four words of the digest follow; all 0: about no payment.
+    pub(super) const WORDS: usize = 8;
 }
 /// Threads with a cell. A thread beyond them leaves no crumb.
 const CELLS: usize = 1_024;
 const WORDS: usize = head::WORDS + CELLS * cell::WORDS;
 /// A cause: `exit` was called, and not by this program.
 const EXIT: u64 = 1 << 32;
-
-/// What a thread does in a plugin's code.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Doing {
-    /// The file's initialisers, its entry function and `create`.
-    Load,
-    /// A task that the plugin queued, or the answer to a host call.
-    Task,
-    /// The end of an instance.
-    Destroy,
-    Operation(OperationKind),
-}
-
-impl Doing {
-    const OPERATIONS: u64 = 16;
-
-    fn number(self) -> u64 {
-        match self {
-            Self::Load => 1,
-            Self::Task => 2,
-            Self::Destroy => 3,
-            Self::Operation(operation) => Self::OPERATIONS + operation as u64,
-        }
-    }
-
-    fn of_number(number: u64) -> Option<Self> {
-        match number {
-            1 => Some(Self::Load),
-            2 => Some(Self::Task),
-            3 => Some(Self::Destroy),
-            _ => OperationKind::ALL
-                .iter()
-                .map(|operation| Self::Operation(*operation))
-                .find(|one| one.number() == number),
-        }
-    }
-
-    /// For a sentence: `while it was …`.
-    #[must_use]
-    pub fn text(self) -> String {
-        match self {
-            Self::Load => "loaded".to_owned(),
-            Self::Task => "running a task of its own".to_owned(),
-            Self::Destroy => "ended".to_owned(),
-            Self::Operation(operation) => format!("serving {}", operation.name()),
-        }
-    }
-}
-
-/// Why the last process ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Cause {
-    /// Its number.
-    Signal(i32),
-    /// Code that is not ours called `exit`.
-    Exit,
-}
-
-/// What is known of the end of a process that did not end in order.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LastRun {
-    /// It served already.
-    pub served: bool,
-    /// `None`: it was killed, or the machine stopped.
-    pub fatal: Option<Fatal>,
-    /// The threads that were in a plugin's code.
-    pub busy: Vec<Busy>,
-}
-
-/// What ended a process from within.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Fatal {
-    pub cause: Cause,
-    pub thread: u64,
-    /// Of the instruction; 0 where it is not known.
-    pub address: u64,
-}
-
-/// A thread in a plugin's code.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Busy {
-    pub instance: u64,
-    pub thread: u64,
-    /// `None`: written by another version.
-    pub doing: Option<Doing>,
-}
-
-impl LastRun {
-    /// The crumb of the thread that died.
-    #[must_use]
-    pub fn of_the_dead(&self) -> Option<Busy> {
-        let fatal = self.fatal?;
-        self.busy.iter().copied().find(|busy| busy.thread == fatal.thread)
-    }
-
-    fn read(words: &[u64]) -> Option<Self> {
-        let word = |at: usize| words.get(at).copied().unwrap_or_default();
-        if words.len() != WORDS || word(head::MAGIC) != MAGIC || word(head::ENDED) != 0 {
-            return None;
-        }
-        let cause = match word(head::CAUSE) {
-            0 => None,
-            EXIT => Some(Cause::Exit),
-            signal => i32::try_from(signal).ok().map(Cause::Signal),
-        };
-        let cells = words
-            .get(head::WORDS..)
-            .unwrap_or_default()
-            .chunks_exact(cell::WORDS);
-        let busy = cells.filter_map(|one| match *one {
-            [0, ..] => None,
-            [instance, thread, what, ..] => Some(Busy {
-                instance,
-                thread,
-                doing: Doing::of_number(what),
-            }),
-            _ => None,
-        });
-        Some(Self {
-            served: word(head::SERVES) != 0,
-            fatal: cause.map(|cause| Fatal {
-                cause,
-                thread: word(head::THREAD),
-                address: word(head::ADDRESS),
-            }),
-            busy: busy.collect(),
-        })
-    }
-}
-
 /// The file of this process.
 struct Crumbs {
     words: &'static [AtomicU64],
@@ -360,6 +237,40 @@ impl Mine {
     }
 }
 
+/// What a cell says of its thread.
+struct Crumb {
+    instance: u64,
+    what: u64,
+    payment: [u64; 5],
+}
+
+impl Mine {
+    /// From the settlement's word to the last of the digest.
+    const PAYMENT: std::ops::Range<usize> = cell::SETTLEMENT..cell::WORDS;
+
+    fn crumb(&self) -> Crumb {
+        let mut payment = [0; 5];
+        let words = Self::PAYMENT.map(|word| self.get(word));
+        payment
+            .iter_mut()
+            .zip(words)
+            .for_each(|(word, value)| *word = value);
+        Crumb {
+            instance: self.get(cell::INSTANCE),
+            what: self.get(cell::WHAT),
+            payment,
+        }
+    }
+
+    fn leave(&self, crumb: &Crumb) {
+        self.set(cell::WHAT, crumb.what);
+        for (word, value) in Self::PAYMENT.zip(crumb.payment) {
+            self.set(word, value);
+        }
+        self.set(cell::INSTANCE, crumb.instance);
+    }
+}
+
 impl Drop for Mine {
     fn drop(&mut self) {
         // The thread ends inside of a plugin's code, because that called `exit`: the crumb is what [`at_exit`] is about.
@@ -375,24 +286,35 @@ thread_local! {
 
 /// Runs an instance's code, with a crumb on this thread meanwhile.
 pub(crate) fn inside<T>(instance: u64, doing: Doing, code: impl FnOnce() -> T) -> T {
+    inside_about(instance, doing, None, code)
+}
+
+/// The same for a call that may be about a payment.
+pub(crate) fn inside_about<T>(
+    instance: u64,
+    doing: Doing,
+    subject: Option<&Subject>,
+    code: impl FnOnce() -> T,
+) -> T {
     if CRUMBS.get().is_none() {
         return code();
     }
     let before = MINE.try_with(|mine| {
         let mine = mine.get_or_init(Mine::new).as_ref()?;
-        let before = (mine.get(cell::INSTANCE), mine.get(cell::WHAT));
-        mine.set(cell::WHAT, doing.number());
-        mine.set(cell::INSTANCE, instance);
+        let before = mine.crumb();
+        mine.leave(&Crumb {
+            instance,
+            what: doing.number(),
+            payment: Payment::words(subject),
+        });
         Some(before)
     });
     let result = code();
     // No guard: code of the other side does not unwind.
-    if let Ok(Some((instance, what))) = before {
+    if let Ok(Some(before)) = before {
         // The thread's cell is there: it was a moment ago.
         let _ = MINE.try_with(|mine| {
-            let mine = mine.get()?.as_ref()?;
-            mine.set(cell::WHAT, what);
-            mine.set(cell::INSTANCE, instance);
+            mine.get()?.as_ref()?.leave(&before);
             Some(())
         });
     }
@@ -402,7 +324,9 @@ pub(crate) fn inside<T>(instance: u64, doing: Doing, code: impl FnOnce() -> T) -
 #[cfg(test)]
 mod tests {
     use super::*;
+    use base::calls::aside::Recorded;
     use proptest::prelude::*;
+    use sdk_plugin::operation::OperationKind;
 
     fn words(change: impl FnOnce(&mut [u64])) -> Vec<u64> {
         let mut words = vec![0; WORDS];
@@ -431,6 +355,32 @@ mod tests {
         assert_eq!(last.busy.len(), 2);
         let dead = last.of_the_dead().expect("a crumb");
         assert_eq!((dead.instance, dead.doing), (1, Some(judge)));
+        assert_eq!(dead.payment, None);
+    }
+
+    #[test]
+    fn the_payment_of_a_thread_is_found_again() {
+        let subject = |settlement: Option<u64>| Subject {
+            digest: std::array::from_fn(|at| u8::try_from(at).expect("small")),
+            scheme: "exact".into(),
+            recorded: settlement.map(|settlement| Recorded {
+                settlement,
+                claim: "claim".into(),
+            }),
+        };
+        for settlement in [None, Some(7)] {
+            let subject = subject(settlement);
+            let last = LastRun::read(&words(|words| {
+                words[head::WORDS] = 1;
+                for (word, value) in Payment::words(Some(&subject)).into_iter().enumerate() {
+                    words[head::WORDS + cell::SETTLEMENT + word] = value;
+                }
+            }))
+            .expect("it did not end in order");
+            let payment = last.busy.first().and_then(|busy| busy.payment);
+            let digest = subject.digest;
+            assert_eq!(payment, Some(Payment { digest, settlement }));
+        }
     }
 
     #[test]

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::bridge::Bridge;
 use super::calls::{Bulkhead, Effect};
-use super::crumbs::{Doing, inside};
+use super::crumbs::{Doing, inside, inside_about};
 use super::functions::{Functions, Handed, Pointer, Submitted, refusal};
 use super::link::Link;
 use super::pending::{self, Completed, Pending, complete, completed};
@@ -98,6 +98,7 @@ impl Instance {
             instance: self.clone(),
             bridge: self.bridge,
             call_id,
+            scope: self.bridge.scopes.open(scope_id),
             since: Instant::now(),
             has_left: false,
             answer,
@@ -176,8 +177,10 @@ impl Instance {
             trace: handed.trace.as_deref().unwrap_or_default(),
             request,
         };
-        let doing = Doing::Operation(handed.operation);
-        let status = inside(self.bridge.instance_id, doing, || {
+        let scope = pending::scope_of(key);
+        let subject = scope.as_ref().and_then(|scope| scope.subject.as_ref());
+        let (instance, doing) = (self.bridge.instance_id, Doing::Operation(handed.operation));
+        let status = inside_about(instance, doing, subject, || {
             call.submit(pointer, functions, completed)
         });
         if status == raw::OK {

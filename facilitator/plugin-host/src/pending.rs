@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
+use base::calls::CallScope;
 use dashmap::DashMap;
 use sdk_plugin::Fault;
 use sdk_plugin::abi::buf::Received;
@@ -27,6 +28,8 @@ pub(super) struct Pending {
     pub(super) instance: Arc<dyn Any + Send + Sync>,
     pub(super) bridge: &'static Bridge,
     pub(super) call_id: u64,
+    /// `None`: the core does not know it, as with the calls that this crate makes itself.
+    pub(super) scope: Option<Arc<CallScope>>,
     /// When it was made.
     pub(super) since: Instant,
     /// The plugin's code has returned from it: no thread is inside.
@@ -124,6 +127,7 @@ pub(super) fn complete(key: u64, status: i32, body: impl FnOnce(&Bridge) -> Resu
         bridge,
         call_id,
         answer,
+        scope: _,
         since: _,
         has_left: _,
     } = pending;
@@ -158,6 +162,29 @@ pub(super) fn enter(pending: Pending) -> u64 {
     let key = NEXT_KEY.fetch_add(1, Ordering::Relaxed);
     PENDING.insert(key, pending);
     key
+}
+
+/// What a call is about that is not completed.
+pub(super) fn scope_of(key: u64) -> Option<Arc<CallScope>> {
+    PENDING.get(&key).and_then(|pending| pending.scope.clone())
+}
+
+/// The call that ended an instance's process, where that is known and it was about a payment: the one that the process named, or
+/// else the only one that it had.
+pub(super) fn culprit(instance_id: u64, named: Option<u64>) -> Option<Arc<CallScope>> {
+    let all = PENDING.iter();
+    let of_it = all.filter(|one| one.bridge.instance_id == instance_id);
+    let open: Vec<(u64, Option<Arc<CallScope>>)> =
+        of_it.map(|one| (one.call_id, one.scope.clone())).collect();
+    if let Some(named) = named {
+        let found = open.into_iter().find(|(call, _)| *call == named);
+        return found.and_then(|(_, scope)| scope);
+    }
+    let payment = |scope: &Option<Arc<CallScope>>| Some(scope.as_ref()?.subject.as_ref()?.digest);
+    let (_, first) = open.first()?;
+    let digest = payment(first)?;
+    let is_alone = open.iter().all(|(_, scope)| payment(scope) == Some(digest));
+    first.clone().filter(|_| is_alone)
 }
 
 /// Whether a call is not completed.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use base::calls::CallTable;
 use sdk_plugin::{HostServices, Value};
 
 use super::limits::Limits;
@@ -15,6 +16,8 @@ pub struct InstanceRequest {
     pub config: Value,
     pub host: Arc<dyn HostServices>,
     pub limits: Limits,
+    /// The open calls of the core, from which it is known what a call is about.
+    pub calls: Arc<CallTable>,
 }
 
 impl std::fmt::Debug for InstanceRequest {

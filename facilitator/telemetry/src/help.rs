@@ -32,6 +32,7 @@ const HELP: &[(&str, &str)] = &[
     ("switchyard_scheme_ready", "1 while the scheme reports that it is ready on the network, else 0; /ready gives the reason. Worth an alarm at 0."),
     ("switchyard_second_source_waits_total", "Polls of payments that a second node does not confirm yet. Worth an alarm when it keeps rising."),
     ("switchyard_sends_total", "Transactions sent to nodes, by the node's reply. Worth an alarm: insufficient_funds, rejected. client_refused is about a transaction that a payer has signed."),
+    ("switchyard_set_aside_total", "Payments about which the plugin is not called any more, because calls about them ended its process twice. Worth an alarm."),
     ("switchyard_settlements_total", "Settlements that ended: paid, failed (proven not to have happened), reversed (reported as success, then removed from the chain; worth an alarm)."),
     ("switchyard_signer_balance", "Native currency of a signer in its smallest unit, as of the last check."),
     ("switchyard_signer_cannot_pay", "1 while the balance of an active signer is below max_cost, else 0. Worth an alarm at 1."),

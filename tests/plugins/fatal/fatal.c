@@ -2,7 +2,8 @@
  * what it costs. Otherwise its payments are calls of an asset's approve(address,uint256), which need no buyer.
  *
  * "at": load create start check identify verify plan judge never     "how": abort exit exit0 segv overflow thread hang
- * spin flood fill */
+ * spin flood fill     "mark": only in calls whose request has this text; then the
+ * payments without it are judged as paid */
 #include <ctype.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -17,11 +18,11 @@
   "\"schemes\":[{\"scheme\":\"fatal\",\"family\":\"eip155\",\"versions\":[2],"                                        \
   "\"calls\":[{\"target\":\"asset\",\"operations\":[\"0x095ea7b3\"]}]}],"                                             \
   "\"configSchema\":{\"type\":\"object\",\"required\":[\"at\",\"how\"],\"additionalProperties\":false,"               \
-  "\"properties\":{\"at\":{\"type\":\"string\"},\"how\":{\"type\":\"string\"}}}}"
+  "\"properties\":{\"at\":{\"type\":\"string\"},\"how\":{\"type\":\"string\"},\"mark\":{\"type\":\"string\"}}}}"
 X402P_MANIFEST(MANIFEST);
 static const char table_manifest[] = MANIFEST;
 
-struct x402p_instance { char at[16], how[16]; };
+struct x402p_instance { char at[16], how[16], mark[64]; };
 
 static int deeper(volatile char *above, int depth) {
   volatile char here[4096];
@@ -76,6 +77,7 @@ static x402p_instance *create(const x402p_host *host, uint64_t id, x402p_bytes c
   memcpy(text, config.ptr, config.len);
   if ((found = strstr(text, "\"at\":\""))) sscanf(found, "\"at\":\"%15[^\"]", self->at);
   if ((found = strstr(text, "\"how\":\""))) sscanf(found, "\"how\":\"%15[^\"]", self->how);
+  if ((found = strstr(text, "\"mark\":\""))) sscanf(found, "\"mark\":\"%63[^\"]", self->mark);
   free(text);
   if (!strcmp(self->at, "create")) end(self->how);
   return self;
@@ -96,11 +98,12 @@ static void member(const char *text, const char *name, char *into) {
 
 static int32_t submit(x402p_instance *self, const x402p_call *call) {
   char text[2048], nonce[128], asset[128];
+  const char *log;
   char *request = calloc(call->request.len + 1, 1);
   const char *op = memchr(call->op.ptr, '.', call->op.len);
   size_t rest = op ? call->op.len - (size_t)(op + 1 - (const char *)call->op.ptr) : 0;
   memcpy(request, call->request.ptr, call->request.len);
-  if (op && rest == strlen(self->at) && !memcmp(op + 1, self->at, rest)) end(self->how);
+  if (op && rest == strlen(self->at) && !memcmp(op + 1, self->at, rest) && strstr(request, self->mark)) end(self->how);
   member(request, "nonce", nonce);
   member(request, "asset", asset);
   for (char *at = asset; *at; at++) *at = (char)tolower((unsigned char)*at);
@@ -116,8 +119,13 @@ static int32_t submit(x402p_instance *self, const x402p_call *call) {
     snprintf(text, sizeof text,
              "{\"type\":\"plan\",\"payer\":\"payer\",\"steps\":[{\"call\":{\"target\":\"%s\","
              "\"operation\":\"0x095ea7b3\",\"data\":\"0x095ea7b3%064x%064x\",\"computeLimit\":100000},"
-             "\"lane\":{\"type\":\"any\"},\"gate\":\"none\",\"onFail\":\"stop\",\"pays\":true,"
-             "\"evidence\":{\"logs\":[{\"emitter\":\"%s\",\"topics\":[]}]}}]}", asset, 1, 1, asset);
+             "\"lane\":{\"type\":\"any\"},\"gate\":\"none\",\"onFail\":\"stop\",\"pays\":true,\"memo\":{\"nonce\":\"%s\"},"
+             "\"evidence\":{\"logs\":[{\"emitter\":\"%s\",\"topics\":[]}]}}]}", asset, 1, 1, nonce, asset);
+  } else if (is(call, "x402.judge") && *self->mark && (log = strstr(request, "\"logs\":[{\"id\":\""))) {
+    char tx[128], item[128];
+    member(request, "txId", tx);
+    member(log, "id", item);
+    snprintf(text, sizeof text, "{\"type\":\"paid\",\"txId\":\"%s\",\"items\":[\"%s\"],\"reply\":{\"payer\":\"payer\"}}", tx, item);
   } else if (is(call, "x402.judge")) {
     strcpy(text, "{\"type\":\"unproven\",\"why\":\"it proves nothing\"}");
   } else {

@@ -1,5 +1,6 @@
 //! Has schemes judge what the chain showed, and records the result.
 
+use crate::decide::hashes::subject_of_row;
 use crate::decide::steps::{Decided, proves_failure};
 use crate::outcome::Outcomes;
 use crate::state::settlement::Settlement;
@@ -62,7 +63,8 @@ impl Outcomes {
             return Judged::Open;
         };
         let pays = step.of(&plan.steps).is_some_and(|step| step.pays);
-        let judged = self.runtime.ops.judge(kind, plan, evidence);
+        let subject = subject_of_row(&settlement.lock().row);
+        let judged = self.runtime.ops.judge(kind, plan, evidence, subject);
         match trace::within(settlement.trace, judged).await {
             Ok(Judgement::Paid(paid)) if pays => {
                 Judged::of(self.conclude_paid(settlement, paid, evidence, basis).await)

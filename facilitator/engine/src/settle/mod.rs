@@ -5,6 +5,7 @@
 
 use crate::decide::claim::RequestIdentity;
 use crate::decide::faults::public_message;
+use crate::decide::hashes::request_hash;
 use crate::decide::keys::{fingerprint_of, own_key};
 use crate::decide::replies;
 use crate::decide::replies::{stopped, unavailable};
@@ -13,7 +14,6 @@ use crate::outcome::Outcomes;
 use crate::registry::Kind;
 use crate::runtime::Runtime;
 use crate::state::settlement::Settlement;
-use opening::request_hash;
 mod answer_log;
 mod answers;
 mod done;

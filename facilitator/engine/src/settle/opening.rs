@@ -3,6 +3,7 @@
 use super::known_claim::KnownClaim;
 use super::{Lookup, PaymentCall, Settling};
 use crate::decide::claim::{Decision, decide};
+use crate::decide::hashes::{payload_hash, request_hash};
 use crate::decide::keys::own_key;
 use crate::decide::replies;
 use crate::decide::replies::{paused, plain};
@@ -12,8 +13,6 @@ use base::service::SettleAnswer;
 use journal::{JournalError, Outcome, SettlementRow};
 use sdk_plugin::scheme::{Identified, Refusal};
 use sdk_plugin::wire::reason;
-use sdk_plugin::{PaymentRequest, Purpose};
-use sha2::{Digest, Sha256};
 use std::sync::Arc;
 use tokio::time::Instant;
 
@@ -239,37 +238,6 @@ pub(super) fn join_opening(opening: &[Arc<Settlement>], call: &PaymentCall) -> O
             answer,
         })
     })
-}
-
-/// Hash over everything a scheme may identify by, the tenant included.
-pub(super) fn request_hash(request: &PaymentRequest) -> String {
-    let stripped = PaymentRequest {
-        network_as_sent: String::new(),
-        purpose: Purpose::Settle,
-        idempotency_key: None,
-        remaining_ms: 0,
-        wants_reserves: false,
-        ..request.clone()
-    };
-    // A request came in as JSON, so it can be written as JSON. The empty text would match nothing.
-    serde_json::to_vec(&stripped)
-        .map(|text| hex::encode(Sha256::digest(text)))
-        .unwrap_or_default()
-}
-
-/// Hash over what authorizes a payment, whatever its plugin says of it: scheme, network and payload, and the requirements where
-/// the payload alone is no authorization. Empty for what no caller presents as a payment: a job, and an operation by a route.
-fn payload_hash(kind: &Kind, request: &PaymentRequest) -> String {
-    match request.purpose {
-        Purpose::Settle => {}
-        Purpose::Verify | Purpose::Route | Purpose::Job => return String::new(),
-    }
-    let requirements =
-        (!kind.payload_authorizes || request.payload.is_empty()).then_some(&request.requirements);
-    // The members of an object are in the order of their names, so that one payload has one text.
-    serde_json::to_vec(&(&kind.scheme, kind.network.id(), &request.payload, requirements))
-        .map(|text| hex::encode(Sha256::digest(text)))
-        .unwrap_or_default()
 }
 
 pub(super) fn conflict_keys(kind: &Kind, identified: &Identified) -> Vec<String> {

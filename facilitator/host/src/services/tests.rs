@@ -116,6 +116,7 @@ impl World {
             }),
             attempt: (operation == Operation::Broadcast).then(|| "1".into()),
             node: None,
+            subject: None,
         })
     }
 
@@ -276,6 +277,7 @@ async fn law3_an_attempt_that_the_journal_does_not_hold_is_not_sent() {
         signs: None,
         attempt: Some("2".into()),
         node: None,
+        subject: None,
     });
     denied(
         world
@@ -499,6 +501,7 @@ async fn a_network_whose_driver_is_not_loaded_cannot_be_read() {
         signs: None,
         attempt: None,
         node: None,
+        subject: None,
     });
     denied(world.host.rpc(guard.id(), read("solana:x", "eth_call"))).await;
 }

@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use base::calls::CallTable;
 use parking_lot::{Condvar, Mutex};
 use sdk_plugin::abi::raw;
 use sdk_plugin::host::{Level, MetricKind};
@@ -29,6 +30,7 @@ use super::host_calls::{HostRequest, is_refused_untouched, unknown_service};
 use super::limits::Limits;
 use super::link::{HostCallKey, Link};
 use super::pool::Pool;
+use super::request::InstanceRequest;
 use completion::{Completion, HostCallKind};
 
 pub(crate) use completion::ReplyTo;
@@ -39,6 +41,8 @@ pub(crate) use host_side::current_level;
 pub(super) struct Bridge {
     pub(super) instance_id: u64,
     pub(super) calls: OpenCalls,
+    /// What the core knows of each of them.
+    pub(super) scopes: Arc<CallTable>,
     pub(super) side: Side,
     pub(super) limits: Limits,
     /// Largest message in bytes.
@@ -84,16 +88,22 @@ impl std::fmt::Debug for Host {
 
 impl Bridge {
     pub(super) fn leak(
-        instance_id: u64,
-        host: Arc<dyn HostServices>,
+        request: InstanceRequest,
         services: &[String],
         side: Side,
-        limits: Limits,
         message_bytes: usize,
         runtime: tokio::runtime::Handle,
     ) -> &'static Self {
+        let InstanceRequest {
+            instance_id,
+            host,
+            limits,
+            calls,
+            config: _,
+        } = request;
         Box::leak(Box::new(Self {
             instance_id,
+            scopes: calls,
             calls: OpenCalls::default(),
             side,
             limits,

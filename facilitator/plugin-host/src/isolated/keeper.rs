@@ -11,7 +11,7 @@ use tokio::runtime::Handle;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout};
 
 use super::RunnerSettings;
-use super::process::Process;
+use super::process::{Ended, Process};
 use super::watch::Watch;
 use super::wire::{Budget, Wire, receive};
 use crate::bridge::{Bridge, Side, current_level};
@@ -20,7 +20,7 @@ use crate::error::PluginError;
 use crate::frame::Malformed;
 use crate::instance::{HealthProbe, Instance};
 use crate::link::Link;
-use crate::pending::{fail_all, has_overdue};
+use crate::pending::{culprit, fail_all, has_overdue};
 use crate::request::InstanceRequest;
 use crate::runner::{Restrictions, Setup};
 
@@ -254,20 +254,28 @@ impl Keeper {
 
     /// Completes what the process leaves open.
     async fn ended(&self, mut running: Running, end: End, pause: Duration) {
-        let why = match end {
-            End::Itself => {
+        let culprit = |named| culprit(self.bridge.instance_id, named);
+        let (why, culprit) = match end {
+            End::Itself => match timeout(Duration::from_secs(1), running.process.end()).await {
+                Ok(Ended { how, call }) => (how, culprit(call)),
                 // A process that has only closed its socket does not end by itself.
-                let ended = timeout(Duration::from_secs(1), running.process.end()).await;
-                ended.unwrap_or_else(|_| "its process closed the socket to the core".to_owned())
-            }
-            End::Rule(why) => format!("its process was ended: {why}"),
+                Err(_) => (
+                    "its process closed the socket to the core".to_owned(),
+                    culprit(None),
+                ),
+            },
+            End::Rule(why) => (format!("its process was ended: {why}"), culprit(None)),
             End::Over => {
                 // It destroys its instance, and may log meanwhile. An end is all that can come of it.
                 let _ = timeout(END_TIMEOUT, self.read(&mut running.wire)).await;
-                "the plugin has ended".to_owned()
+                ("the plugin has ended".to_owned(), None)
             }
         };
         running.process.kill();
+        if let Some(scope) = &culprit {
+            let at_ms = self.bridge.host.0.now_unix_ns() / 1_000_000;
+            self.bridge.scopes.aside.record(scope, at_ms);
+        }
         let fault = Fault {
             kind: FaultKind::Unavailable,
             message: format!("plugin {}: {why}", self.setup.manifest.id),
@@ -278,9 +286,14 @@ impl Keeper {
         fail_all(self.bridge.instance_id, &fault);
         if !self.link.is_over() {
             let again_ms = fault.retry_after_ms.unwrap_or_default();
+            let call = culprit.as_deref();
+            let subject = call.and_then(|call| call.subject.as_ref());
             tracing::error!(
                 plugin = self.setup.manifest.id,
                 again_ms,
+                scheme = subject.map(|subject| subject.scheme.as_str()),
+                network = call.map(|call| call.network.as_str()),
+                operation = call.map(|call| call.operation.name()),
                 "plugin_process_ended: {why}"
             );
         }

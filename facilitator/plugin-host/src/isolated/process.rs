@@ -18,7 +18,7 @@ use sdk_plugin::host::Level;
 use tokio::sync::oneshot;
 
 use crate::bridge::Bridge;
-use crate::runner::SUBCOMMAND;
+use crate::runner::{SUBCOMMAND, call_of};
 use crate::signal::signal_text;
 
 /// Longest line of standard error.
@@ -43,8 +43,19 @@ pub(super) struct Process {
 #[derive(Debug)]
 struct Exit {
     status: std::io::Result<ExitStatus>,
+    /// The call that it named at its end.
+    call: Option<u64>,
     /// The last line that it wrote to standard error.
     last_line: String,
+}
+
+/// How a process ended.
+#[derive(Debug)]
+pub(super) struct Ended {
+    /// A part of a sentence.
+    pub(super) how: String,
+    /// The call in which it ended, where that is known.
+    pub(super) call: Option<u64>,
 }
 
 impl Process {
@@ -101,19 +112,28 @@ impl Process {
         }
     }
 
-    /// How it ended, as a part of a sentence. Waits for it.
-    pub(super) async fn end(&mut self) -> String {
-        let Ok(Exit { status, last_line }) = (&mut self.exited).await else {
-            return "its process ended".to_owned();
+    /// How it ended. Waits for it.
+    pub(super) async fn end(&mut self) -> Ended {
+        let Ok(Exit {
+            status,
+            call,
+            last_line,
+        }) = (&mut self.exited).await
+        else {
+            return Ended {
+                how: "its process ended".to_owned(),
+                call: None,
+            };
         };
         let how = match status {
             Ok(status) => text_of(status),
             Err(error) => format!("its process ended, and its status can't be read ({error})"),
         };
-        match last_line.as_str() {
+        let how = match last_line.as_str() {
             "" => how,
             line => format!("{how} and wrote {line:?} at its end"),
-        }
+        };
+        Ended { how, call }
     }
 }
 
@@ -143,7 +163,7 @@ fn start(mut command: Command) -> std::io::Result<(Child, OwnedFd)> {
     reason = "a thread of its own, beside a process that lives in real time"
 )]
 fn wait(mut child: Child, bridge: &'static Bridge) -> Exit {
-    let mut last_line = String::new();
+    let (mut last_line, mut call) = (String::new(), None);
     if let Some(errors) = child.stderr.take() {
         let mut errors = BufReader::new(errors);
         let mut line = Vec::new();
@@ -161,6 +181,10 @@ fn wait(mut child: Child, bridge: &'static Bridge) -> Exit {
                 Ok(_) => {
                     let text = String::from_utf8_lossy(&line);
                     let text = text.trim();
+                    if let Some(named) = call_of(text) {
+                        call = Some(named);
+                        continue;
+                    }
                     bridge.write_line(0, Level::Warn, "stderr", text, &[]);
                     if !text.is_empty() {
                         last_line = text.chars().take(LAST_LINE_CHARS).collect();
@@ -171,6 +195,7 @@ fn wait(mut child: Child, bridge: &'static Bridge) -> Exit {
     }
     Exit {
         status: child.wait(),
+        call,
         last_line,
     }
 }

@@ -82,7 +82,7 @@ impl Keeper {
             }),
             Err(Stopped::Refused(error)) => Err(error),
             Err(Stopped::Ended) => {
-                let how = process.end().await;
+                let how = process.end().await.how;
                 let message = format!("{how} while it was loaded: report this to its author");
                 Err(self.fail(ErrorKind::Start, message))
             }

@@ -17,7 +17,7 @@ use sdk_plugin::abi::raw::{self, Buf, Call, CompleteFn, RunFn};
 use sdk_plugin::host::{Level, MetricKind};
 use sdk_plugin::ops::FaultBody;
 
-use super::Setup;
+use super::{Setup, dying};
 use crate::create::message_bytes;
 use crate::frame::{Body, BodyWriter, Kind, Malformed, Message};
 use crate::pending::too_long;
@@ -42,6 +42,8 @@ pub(super) struct Runner {
 
 #[derive(Debug)]
 struct Waiting {
+    /// The call that the plugin made it for, as it says.
+    parent: u64,
     ctx: PluginPointer,
     complete: CompleteFn,
 }
@@ -88,8 +90,12 @@ impl Runner {
         };
         let body = body.rest().to_vec();
         // On the plugin's own threads, because its code may block.
-        self.pool
-            .push_completion(move || (waiting.complete)({ waiting }.ctx.get(), status, give(body)));
+        self.pool.push_completion(move || {
+            let waiting = { waiting };
+            dying::within(waiting.parent, || {
+                (waiting.complete)(waiting.ctx.get(), status, give(body))
+            });
+        });
         Ok(())
     }
 }
@@ -155,6 +161,7 @@ impl HostSide for Runner {
     /// The core accepts or refuses it: a refusal is a completion.
     fn call(&'static self, call: &Call, service: &str, request: Vec<u8>) -> Result<(), i32> {
         let waiting = Waiting {
+            parent: call.parent_id,
             ctx: PluginPointer(call.ctx),
             complete: call.complete.ok_or(raw::E_INVALID)?,
         };

@@ -7,6 +7,7 @@
 //!
 //! Assumes that standard input is the socket to the core, and standard output the plugin's file, opened for reading.
 
+mod dying;
 mod host;
 mod sandbox;
 mod syscalls;
@@ -30,6 +31,8 @@ use super::library;
 use super::pool::Pool;
 use super::table::table;
 use host::Runner;
+
+pub(crate) use dying::call_of;
 
 /// Longest setup: a manifest and a configuration.
 pub(crate) const SETUP_BYTES: usize = 4 << 20;
@@ -84,6 +87,7 @@ pub(crate) struct Refused {
 pub fn run() -> Result<(), String> {
     close_inherited();
     ignore_signals();
+    dying::watch();
     let (mut socket, file) = files().map_err(|error| {
         format!(
             "`{SUBCOMMAND}` is run by `switchyard serve` for plugins with isolation = \"process\", and not by hand ({error})"
@@ -254,7 +258,7 @@ impl Plugin {
         let key = message.id;
         let is_queued = runner.pool.try_push(move || {
             let status = match submitted(&message) {
-                Ok(call) => call.submit(pointer, functions, host::completed),
+                Ok(call) => dying::within(call.call_id, || call.submit(pointer, functions, host::completed)),
                 Err(_) => sdk_plugin::abi::raw::E_INVALID,
             };
             if status != sdk_plugin::abi::raw::OK {

@@ -4,12 +4,16 @@ use std::path::PathBuf;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
+use base::calls::aside::Subject;
+use base::calls::{CallScope, CallTable, Operation};
 use plugin_host::{
     ErrorKind, Isolation, Limits, LoadRequest, Loaded, RunnerSettings, Sandbox, load, stray_completions,
 };
-use sdk_plugin::{CallTerms, FaultKind, Value};
+use sdk_plugin::scheme::Identity;
+use sdk_plugin::{CallTerms, Cx, Fault, FaultKind, PaymentRequest, Value};
 use serde_json::json;
 
+use crate::sample::payments;
 use crate::support::{
     LoggedHost, Neighbour, call_supported, compile, cx, folder, host, load_hostile, request, root, runner,
     scheme, short,
@@ -286,4 +290,101 @@ async fn a_program_that_is_no_runner_is_reported() {
         assert_eq!(error.kind, kind, "{error}");
         assert!(error.message.contains(why), "{error}");
     }
+}
+
+/// A scheme that ends its process in `identify`, for payloads with this text only.
+async fn load_fatal(how: &str, calls: &Arc<CallTable>) -> (Loaded, Arc<LoggedHost>) {
+    static FILE: LazyLock<PathBuf> = LazyLock::new(|| {
+        let source = root().join("tests/plugins/fatal/fatal.c");
+        compile(&source, "fatal.so", &["-shared", "-D_GNU_SOURCE", "-O0"])
+    });
+    let (host, _) = host();
+    let config = json!({ "at": "identify", "how": how, "mark": "crafted" });
+    let mut request = request(FILE.clone(), config, host.clone(), Limits::default());
+    request.isolation = Isolation::Process(runner());
+    request.instance.calls = Arc::clone(calls);
+    (load(request).await.expect("it loads"), host)
+}
+
+/// A call about the payment with this nonce, as the engine makes it.
+async fn identify(
+    (loaded, host): &(Loaded, Arc<LoggedHost>),
+    calls: &Arc<CallTable>,
+    nonce: &str,
+) -> Result<Identity, Fault> {
+    let guard = calls.begin(CallScope {
+        instance: 1,
+        operation: Operation::Identify,
+        network: "test:1".into(),
+        signing_key: None,
+        attempt: None,
+        node: None,
+        subject: Some(subject(nonce)),
+    });
+    let cx = Cx::new(host.clone(), guard.id(), host.script.context("test:1"));
+    let mut request = payments().remove(0);
+    *request.get_mut("payload").expect("a payload") = json!({ "nonce": nonce });
+    let request: PaymentRequest = serde_json::from_value(request).expect("a payment");
+    let scheme = loaded.schemes.get("fatal").expect("its scheme").clone();
+    scheme.identify(&cx, &request).await
+}
+
+fn subject(nonce: &str) -> Subject {
+    let mut digest = [1; 32];
+    digest
+        .iter_mut()
+        .zip(nonce.bytes())
+        .for_each(|(byte, text)| *byte = text);
+    Subject {
+        digest,
+        scheme: "fatal".into(),
+        recorded: None,
+    }
+}
+
+async fn until_it_serves(plugin: &(Loaded, Arc<LoggedHost>)) {
+    // It does not know the operation, and so it counts as healthy.
+    while plugin.0.health.check().await.is_err() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn law6_the_payment_that_ends_its_process_is_named_among_others() {
+    for how in ["segv", "abort", "overflow", "exit0"] {
+        let calls = Arc::new(CallTable::default());
+        let plugin = load_fatal(how, &calls).await;
+        for times in 1..=2 {
+            until_it_serves(&plugin).await;
+            // What comes of the others is not the question: the process that serves them ends.
+            let (ended, _, _) = tokio::join!(
+                identify(&plugin, &calls, "crafted"),
+                identify(&plugin, &calls, "a"),
+                identify(&plugin, &calls, "b"),
+            );
+            let fault = ended.expect_err("its process ends");
+            assert_eq!(fault.kind, FaultKind::Unavailable, "{how}: {fault}");
+            let is_set_aside = calls.aside.check(1, &subject("crafted")).is_some();
+            assert_eq!(is_set_aside, times == 2, "{how}, {times} times");
+        }
+        until_it_serves(&plugin).await;
+        for nonce in ["a", "b"] {
+            assert_eq!(calls.aside.check(1, &subject(nonce)), None, "{how}");
+            identify(&plugin, &calls, nonce).await.expect("it is served");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn law6_a_payment_alone_in_a_process_that_ends_by_another_thread_is_counted() {
+    let calls = Arc::new(CallTable::default());
+    let plugin = load_fatal("thread", &calls).await;
+    for _ in 0..2 {
+        assert_eq!(calls.aside.check(1, &subject("crafted")), None);
+        until_it_serves(&plugin).await;
+        identify(&plugin, &calls, "crafted")
+            .await
+            .expect_err("its process ends");
+    }
+    assert!(calls.aside.check(1, &subject("crafted")).is_some());
 }

@@ -146,6 +146,7 @@ pub(crate) fn instance(config: Value, host: Arc<dyn HostServices>, limits: Limit
         config,
         host,
         limits,
+        calls: Arc::default(),
     }
 }
 

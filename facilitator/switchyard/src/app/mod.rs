@@ -2,6 +2,7 @@
 //! caller opens the port last.
 
 pub mod admin;
+pub mod aside;
 mod chain;
 mod journal_requirements;
 mod journals;
@@ -14,11 +15,12 @@ mod reload;
 mod survey;
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::{Config, ConfigErrors};
+use aside::AsideRecord;
 use base::calls::CallTable;
 use base::clock::{Clock, SystemClock};
 use base::key_digests::KeyDigests;
@@ -34,7 +36,7 @@ use journal::memory::MemoryJournal;
 use journal::plugin_rows::JournalRows;
 use parking_lot::Mutex;
 use quarantine::Quarantine;
-use reload::Reloader;
+use reload::{Reloader, Watch};
 use telemetry::metrics::Metrics;
 use tokio::sync::watch;
 
@@ -232,10 +234,29 @@ impl App {
             Watched::Yes => Some(Quarantine::begin(&plugin_folder(config), &*clock)),
             Watched::No => None,
         };
+        let aside = match watched {
+            Watched::Yes => Some(AsideRecord::begin(&plugin_folder(config), &calls)),
+            Watched::No => None,
+        };
+        if let Some(aside) = &aside {
+            for (number, one) in (1..).zip(&survey.instances) {
+                aside.follow(
+                    number,
+                    &one.instance.name,
+                    &one.sha256.to_string(),
+                    clock.now_ms(),
+                );
+            }
+        }
         let (registry, serving) =
             plugins::load(config, &survey, &custody, &resources, quarantine.as_mut()).await?;
         let quarantine = Arc::new(Mutex::new(quarantine));
-        let reloader = Reloader::new(config, serving, Arc::clone(&metrics), Arc::clone(&quarantine));
+        let watch = Watch {
+            quarantine: Arc::clone(&quarantine),
+            aside,
+            clock: Arc::clone(&clock),
+        };
+        let reloader = Reloader::new(config, serving, Arc::clone(&metrics), watch);
         let networks = registry.networks().cloned().collect();
         let nodes: Arc<dyn NodePools> = Arc::<RpcPools>::clone(&rpc);
         let ops = Ops::new(calls, Arc::clone(&metrics), Budgets::default()).with_nodes(nodes);
@@ -263,7 +284,12 @@ impl App {
 
 /// Where the files about plugins are, and the copies that are loaded.
 pub fn plugin_folder(config: &Config) -> PathBuf {
-    config.data_directory.join("plugins")
+    plugin_folder_in(&config.data_directory)
+}
+
+/// The same in a data directory.
+pub fn plugin_folder_in(data_directory: &Path) -> PathBuf {
+    data_directory.join("plugins")
 }
 
 fn rpc_pools(config: &Config, metrics: &Arc<Metrics>) -> Result<RpcPools, StartError> {

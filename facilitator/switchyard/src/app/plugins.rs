@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use base::calls::CallTable;
 use base::service::RouteTerms;
 use engine::registry::{Checked, Granted, Instance, Kind, Network, NetworkSettings, Registry, spelled};
 use host::custody::Custody;
@@ -29,7 +30,8 @@ pub(super) struct Serving {
     pub(super) slot: Arc<Slot>,
     /// Counts its reloads, from 1.
     pub(super) generation: u32,
-    instance: Arc<Instance>,
+    pub(super) instance: Arc<Instance>,
+    pub(super) calls: Arc<CallTable>,
 }
 
 pub(super) async fn load(
@@ -63,7 +65,14 @@ pub(super) async fn load(
             .as_deref()
             .and_then(|quarantine| quarantine.why(&one.instance.name, &one.sha256.to_string()));
         let isolation = isolation(one, blame.as_deref());
-        let plugin = load_one(config, one, number, Arc::clone(&host), isolation).await?;
+        let plugin = load_one(
+            config,
+            one,
+            number,
+            (Arc::clone(&host), Arc::clone(&resources.calls)),
+            isolation,
+        )
+        .await?;
         let plugin = plugin.map_err(|why| match &blame {
             Some(blame) => format!("{blame}; in a process of its own it does not run either: {why}"),
             None => why,
@@ -99,6 +108,7 @@ pub(super) async fn load(
             slot: Slot::new(handlers),
             generation: 1,
             instance,
+            calls: Arc::clone(&resources.calls),
         });
     }
     let registry = register(config, survey, custody, &loaded).map_err(StartError::Other)?;
@@ -139,7 +149,7 @@ async fn load_one(
     config: &Config,
     one: &SurveyedPlugin,
     number: u64,
-    host: Arc<InstanceHost>,
+    host: (Arc<InstanceHost>, Arc<CallTable>),
     isolation: Isolation,
 ) -> Result<Result<Loaded, String>, StartError> {
     match plugin::load(request(config, one, number, host, isolation)).await {
@@ -156,7 +166,7 @@ pub(super) fn request(
     config: &Config,
     one: &SurveyedPlugin,
     instance_id: u64,
-    host: Arc<InstanceHost>,
+    (host, calls): (Arc<InstanceHost>, Arc<CallTable>),
     isolation: Isolation,
 ) -> LoadRequest {
     LoadRequest {
@@ -170,6 +180,7 @@ pub(super) fn request(
             config: one.instance.config.clone(),
             host,
             limits: plugin::Limits::default(),
+            calls,
         },
     }
 }

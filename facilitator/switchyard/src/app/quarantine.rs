@@ -14,6 +14,8 @@ use base::list_file::{ListFile, Unreadable};
 use plugin_host::crumbs::{self, Cause, LastRun};
 use serde::{Deserialize, Serialize};
 
+use super::aside;
+
 /// The second suspicion within this time is one too many.
 const WINDOW: Duration = Duration::from_secs(60 * 60);
 /// Most ends that are kept for a plugin: the newest.
@@ -130,6 +132,13 @@ impl Quarantine {
                     sha256 = plugin.sha256,
                     "plugin_blamed: {what}"
                 );
+                if is_of_a_payment(&self.folder, &last, plugin, now_ms)? {
+                    tracing::error!(
+                        plugin = plugin.name,
+                        "payment_blamed: one payment ended the process again: it is set aside, and the plugin is not"
+                    );
+                    return Ok(());
+                }
                 let end = End {
                     at_ms: now_ms,
                     what,
@@ -206,7 +215,7 @@ pub fn read(folder: &Path) -> io::Result<Vec<Entry>> {
         .map_err(|why| unreadable(&QUARANTINE, folder, &why))
 }
 
-/// Removes the entry of a plugin; `false`: there is none.
+/// Removes the entry of a plugin, and those of payments that ended its process; `false`: there is none.
 ///
 /// # Errors
 /// The file can't be read or written.
@@ -214,12 +223,13 @@ pub fn release(folder: &Path, name: &str) -> io::Result<bool> {
     if !folder.is_dir() {
         return Ok(false);
     }
+    let has_payments = aside::release(folder, name)?;
     let _lock = QUARANTINE.lock(folder)?;
     let mut entries = read(folder)?;
     let before = entries.len();
     entries.retain(|entry| entry.plugin != name);
     if entries.len() == before {
-        return Ok(false);
+        return Ok(has_payments);
     }
     QUARANTINE.write(folder, &entries)?;
     Ok(true)
@@ -246,6 +256,17 @@ fn blamed<'a>(last: &LastRun, running: &'a [Running]) -> Option<(&'a Running, St
     };
     let plugin = running.iter().find(has_address)?;
     Some((plugin, format!("{how} on a thread of its own")))
+}
+
+/// Counts the end for the payment that the dying thread was busy with. `true`: that payment is set aside, so that the plugin is not
+/// blamed for it once more.
+fn is_of_a_payment(folder: &Path, last: &LastRun, plugin: &Running, now_ms: u64) -> io::Result<bool> {
+    match last.of_the_dead() {
+        Some(busy) if busy.instance == plugin.id => {
+            aside::add_blamed(folder, &plugin.name, &plugin.sha256, &busy, now_ms)
+        }
+        Some(_) | None => Ok(false),
+    }
 }
 
 /// The plugins that were at work when a process was killed, each once, and at what.
@@ -277,7 +298,7 @@ fn add(entries: &mut Vec<Entry>, plugin: &Running, end: End) {
     }
 }
 
-fn unreadable(list: &ListFile, folder: &Path, why: &Unreadable) -> io::Error {
+pub(super) fn unreadable(list: &ListFile, folder: &Path, why: &Unreadable) -> io::Error {
     let file = folder.join(list.name);
     io::Error::other(format!("{} can't be read ({why}); remove it", file.display()))
 }
@@ -308,6 +329,7 @@ mod tests {
                 instance: 2,
                 thread: 70,
                 doing: Some(Doing::Operation(OperationKind::Judge)),
+                payment: None,
             }],
         }
     }
@@ -382,6 +404,32 @@ mod tests {
             what.ends_with("while this plugin was serving x402.judge"),
             "{what}"
         );
+    }
+
+    #[test]
+    fn the_second_end_by_one_payment_sets_it_aside_and_does_not_blame_the_plugin() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let plugin = &running()[1];
+        let of_payment = |digest: u8| {
+            let mut last = last(true, segfault(70, 0));
+            last.busy[0].payment = Some(crumbs::Payment {
+                digest: [digest; 32],
+                settlement: Some(9),
+            });
+            is_of_a_payment(folder.path(), &last, plugin, 1).expect("written")
+        };
+        assert!(!of_payment(1), "once: the plugin is to blame");
+        assert!(!of_payment(2), "another payment");
+        assert!(of_payment(1));
+        let listed = aside::read(folder.path()).expect("read");
+        let aside: Vec<_> = listed.iter().filter(|entry| entry.is_set_aside()).collect();
+        assert_eq!(aside.len(), 1);
+        assert_eq!(aside[0].settlement, Some(9));
+        assert!(
+            release(folder.path(), "bad").expect("written"),
+            "without an entry of the plugin"
+        );
+        assert_eq!(aside::read(folder.path()).expect("read"), []);
     }
 
     #[test]

@@ -6,12 +6,14 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use base::clock::Clock;
 use http_api::Tenant;
 use parking_lot::Mutex;
 use plugin_host as plugin;
 use telemetry::Metrics;
 use tokio::sync::watch;
 
+use super::aside::AsideRecord;
 use super::plugins::{Serving, granted, isolation, request};
 use super::quarantine::{Quarantine, Running};
 use super::survey::{Survey, SurveyedPlugin, family};
@@ -33,10 +35,23 @@ pub struct Report {
 pub(super) struct Reloader {
     file: PathBuf,
     metrics: Arc<Metrics>,
-    quarantine: Arc<Mutex<Option<Quarantine>>>,
+    watch: Watch,
     tenants: watch::Sender<Vec<Tenant>>,
     /// One reload at a time.
     state: tokio::sync::Mutex<State>,
+}
+
+/// What is recorded of plugins that end a process.
+pub(super) struct Watch {
+    pub(super) quarantine: Arc<Mutex<Option<Quarantine>>>,
+    pub(super) aside: Option<Arc<AsideRecord>>,
+    pub(super) clock: Arc<dyn Clock>,
+}
+
+impl std::fmt::Debug for Watch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Watch").finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug)]
@@ -49,20 +64,15 @@ struct State {
 }
 
 impl Reloader {
-    pub(super) fn new(
-        config: &Config,
-        serving: Vec<Serving>,
-        metrics: Arc<Metrics>,
-        quarantine: Arc<Mutex<Option<Quarantine>>>,
-    ) -> Self {
+    pub(super) fn new(config: &Config, serving: Vec<Serving>, metrics: Arc<Metrics>, watch: Watch) -> Self {
         let file = PathBuf::from(&config.source.file);
-        let (tenants, _) = watch::channel(config.http().tenants);
+        let (tenants, _) = tokio::sync::watch::channel(config.http().tenants);
         for one in &serving {
             measure(&metrics, one);
         }
         Self {
             metrics,
-            quarantine,
+            watch,
             tenants,
             state: tokio::sync::Mutex::new(State {
                 config: config.clone(),
@@ -93,6 +103,12 @@ impl Reloader {
             .map_err(|errors| errors.to_string())?;
         let mut report = Report::default();
         self.plugins(&mut state, &config, &survey, &mut report).await;
+        if let Some(aside) = &self.watch.aside {
+            for one in &state.serving {
+                let (name, sha256) = (&one.plugin.instance.name, one.plugin.sha256.to_string());
+                aside.follow(one.instance.id, name, &sha256, self.watch.clock.now_ms());
+            }
+        }
         self.replace_tenants(&state, &config, &mut report);
         if let (Some(before), Some(now)) = (&state.text, table(&self.file)) {
             report.done.extend(later(before, &now));
@@ -154,7 +170,7 @@ impl Reloader {
     ) -> Result<(), String> {
         fits(&one.plugin, new)?;
         let blame = {
-            let mut quarantine = self.quarantine.lock();
+            let mut quarantine = self.watch.quarantine.lock();
             let quarantine = quarantine.as_mut();
             quarantine.and_then(|quarantine| {
                 quarantine.add(Running {
@@ -167,13 +183,19 @@ impl Reloader {
             })
         };
         let isolation = isolation(new, blame.as_deref());
-        let request = request(config, new, id, Arc::clone(&one.host), isolation);
+        let request = request(
+            config,
+            new,
+            id,
+            (Arc::clone(&one.host), Arc::clone(&one.calls)),
+            isolation,
+        );
         let loaded = plugin::load(request).await.map_err(|error| error.to_string())?;
         let health = loaded.health.check().await.map_err(|fault| fault.message)?;
         if !health.healthy {
             return Err(health.message.unwrap_or_else(|| "it is not healthy".to_owned()));
         }
-        if let Some(quarantine) = self.quarantine.lock().as_mut() {
+        if let Some(quarantine) = self.watch.quarantine.lock().as_mut() {
             quarantine.record_code(id, loaded.code);
         }
         // The instance before ends with the last of its calls.

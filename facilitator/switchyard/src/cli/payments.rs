@@ -1,5 +1,6 @@
 //! `switchyard payments`: the payments in the journal, also while a process uses it.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::Path;
 
@@ -11,7 +12,7 @@ use journal::{Filter, JournalError, Reference, Rows, SettlementRow, lookups, que
 use serde_json::{Map, Value, json};
 
 use super::{CliError, ConfigFile, harmless};
-use crate::app::JournalReader;
+use crate::app::{JournalReader, aside, plugin_folder_in};
 use crate::config::CommandConfig;
 
 /// Payments that are shown unless the operator wants more.
@@ -94,13 +95,19 @@ fn age_ms(text: &str) -> Option<u64> {
 pub(super) struct Payment {
     pub(super) row: SettlementRow,
     pub(super) record: SettlementRecord,
+    /// Its plugin is not called about it, because that ended the plugin's process.
+    pub(super) is_set_aside: bool,
 }
 
 impl Payment {
     pub(super) fn of(rows: &mut dyn Rows, row: SettlementRow) -> Result<Self, JournalError> {
         let newest = queries::claim(rows, &row.claim)?;
         let record = engine::record(&row, newest.as_ref());
-        Ok(Self { row, record })
+        Ok(Self {
+            row,
+            record,
+            is_set_aside: false,
+        })
     }
 
     /// What the look-up over HTTP shows, and what only the operator sees.
@@ -108,6 +115,9 @@ impl Payment {
         let mut members = settlement_json::full(&self.record);
         members.insert("claim".to_owned(), json!(self.row.claim));
         members.insert("generation".to_owned(), json!(self.row.generation));
+        if self.is_set_aside {
+            members.insert("setAside".to_owned(), json!(true));
+        }
         if let Some(tenant) = &self.row.tenant {
             members.insert("tenant".to_owned(), json!(tenant));
         }
@@ -159,12 +169,16 @@ pub(super) fn absent(journal: &JournalReader) -> CliError {
 }
 
 pub(super) fn payments(command: &PaymentsCommand, out: &mut dyn Write) -> Result<(), CliError> {
-    let payments = read(&command.file.config, |rows| {
+    let set_aside = set_aside(&command.file.config)?;
+    let mut payments = read(&command.file.config, |rows| {
         select(command, rows)?
             .into_iter()
             .map(|row| Payment::of(rows, row))
             .collect::<Result<Vec<_>, _>>()
     })?;
+    for payment in &mut payments {
+        payment.is_set_aside = is_open(&payment.row) && set_aside.contains(&payment.row.id);
+    }
     if command.json {
         for payment in &payments {
             writeln!(out, "{}", harmless::json(&payment.json().into()))?;
@@ -175,6 +189,14 @@ pub(super) fn payments(command: &PaymentsCommand, out: &mut dyn Write) -> Result
         return csv(&payments, out);
     }
     table(&payments, out)
+}
+
+/// Settlements about which their plugin is not called.
+fn set_aside(file: &Path) -> Result<BTreeSet<u64>, CliError> {
+    let config = CommandConfig::load(file).map_err(CliError::new)?;
+    let entries = aside::read(&plugin_folder_in(&config.data_directory)).map_err(CliError::new)?;
+    let aside = entries.into_iter().filter(aside::Entry::is_set_aside);
+    Ok(aside.filter_map(|entry| entry.settlement).collect())
 }
 
 fn select(command: &PaymentsCommand, rows: &mut dyn Rows) -> Result<Vec<SettlementRow>, JournalError> {
@@ -280,10 +302,13 @@ fn table(payments: &[Payment], out: &mut dyn Write) -> Result<(), CliError> {
     let mut lines = vec![names.map(str::to_owned)];
     for payment in payments {
         let record = &payment.record;
-        let status = record.status.name();
+        let status = match payment.is_set_aside {
+            true => format!("{} (set aside)", record.status.name()),
+            false => record.status.name().to_owned(),
+        };
         let cells = [
             times::iso(record.created_at_ms),
-            status.to_owned(),
+            status,
             payment.amount(),
             record.payer.clone(),
             record.pay_to.clone(),

@@ -3,15 +3,16 @@
 use std::io::Write;
 use std::path::Path;
 
-use super::CliError;
-use crate::app::{plugin_folder, quarantine};
+use super::{CliError, harmless};
+use crate::app::{aside, plugin_folder, quarantine};
 use crate::config::Config;
 use http_api::times;
 
 pub(super) fn show(file: &Path, out: &mut dyn Write) -> Result<(), CliError> {
     let config = Config::load(file).map_err(CliError::new)?;
     let entries = quarantine::read(&plugin_folder(&config)).map_err(CliError::new)?;
-    if entries.is_empty() {
+    let payments = aside::read(&plugin_folder(&config)).map_err(CliError::new)?;
+    if entries.is_empty() && payments.is_empty() {
         writeln!(out, "no plugin has ended the process")?;
     }
     for entry in entries {
@@ -29,13 +30,46 @@ pub(super) fn show(file: &Path, out: &mut dyn Write) -> Result<(), CliError> {
             writeln!(out, "  {}  {when}: {}", times::iso(end.at_ms), end.what)?;
         }
     }
+    for payment in payments {
+        let state = if payment.is_set_aside() {
+            "set aside"
+        } else {
+            "ended its process once"
+        };
+        let shown = |text: &Option<String>| harmless::line(text.as_deref().unwrap_or("-"));
+        let number = payment.settlement.map_or("-".to_owned(), |id| id.to_string());
+        writeln!(
+            out,
+            "{}: a payment ({state}), file {}",
+            payment.plugin, payment.sha256
+        )?;
+        writeln!(
+            out,
+            "  {}  {} times, the last time while it was {}",
+            times::iso(payment.last_ms),
+            payment.ends,
+            payment.doing
+        )?;
+        writeln!(
+            out,
+            "  scheme {}, network {}, settlement {number}, claim {}, payload {}",
+            shown(&payment.scheme),
+            shown(&payment.network),
+            shown(&payment.claim),
+            payment.payment
+        )?;
+    }
     Ok(())
 }
 
 pub(super) fn release(file: &Path, name: &str, out: &mut dyn Write) -> Result<(), CliError> {
     let config = Config::load(file).map_err(CliError::new)?;
     if quarantine::release(&plugin_folder(&config), name).map_err(CliError::new)? {
-        writeln!(out, "{name} is out of quarantine at the next start")?;
+        writeln!(
+            out,
+            "{name} is out of quarantine at the next start; its payments that are set aside are served again from then on, or from \
+             `switchyard plugin reload` on"
+        )?;
         return Ok(());
     }
     Err(CliError(format!(

@@ -47,6 +47,7 @@ fn instance(instance_id: u64, node: &Arc<Node>) -> InstanceRequest {
         config: json!({}),
         host: node.clone(),
         limits: Limits::default(),
+        calls: Arc::default(),
     }
 }
 

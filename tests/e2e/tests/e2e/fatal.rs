@@ -208,3 +208,73 @@ fn law6_an_isolated_plugin_ends_its_own_process_only() {
         assert!(shown.contains("no plugin has ended the process"), "{shown}");
     }
 }
+
+fn count(world: &World, part: &str) -> usize {
+    world.facilitator.log().matches(part).count()
+}
+
+#[test]
+fn law6_a_payment_that_ends_its_plugins_process_twice_is_set_aside_and_others_settle() {
+    let fatal = Fatal::build(&[]);
+    for isolation in ["process", "none"] {
+        let section = fatal
+            .section("judge", "segv")
+            .replace("isolation = \"none\"", &format!("isolation = {isolation:?}"))
+            .replace("how = \"segv\"", "how = \"segv\", mark = \"crafted\"");
+        let mut world = World::builder().more(&section).start();
+        let crafted = payment(&world, "crafted");
+        if isolation == "none" {
+            ends(&mut world, "/settle", &crafted);
+            world.facilitator.restart();
+        } else {
+            let reply = world.facilitator.settle(&crafted);
+            assert_eq!(reply.json["errorReason"], "settlement_pending", "{reply:?}");
+        }
+        wait::until("the payment is set aside", wait::LONG, || {
+            (count(&world, "payment_set_aside") == 1).then_some(())
+        });
+        let ended = count(&world, "plugin_process_ended");
+        assert_eq!(ended, if isolation == "none" { 1 } else { 2 });
+        // Everything else of this scheme settles.
+        for nonce in ["one", "two"] {
+            let other = payment(&world, nonce);
+            wait::until("another payment of the scheme", wait::LONG, || {
+                let reply = world.facilitator.settle(&other);
+                let is_done =
+                    reply.json["success"] == true || reply.json["errorReason"] == super::reason::DUPLICATE;
+                is_done.then_some(())
+            });
+        }
+        let reply = world.facilitator.settle(&crafted);
+        assert_eq!(reply.json["errorReason"], "settlement_pending", "{reply:?}");
+        assert_eq!(
+            count(&world, "plugin_process_ended"),
+            ended,
+            "it is not called about it"
+        );
+        assert_eq!(count(&world, "payment_set_aside"), 1, "reported once");
+        let metrics = world.facilitator.get("/metrics").text;
+        let metric = metrics
+            .lines()
+            .find(|line| line.starts_with("switchyard_set_aside_total{") && line.contains("\"fatal\""));
+        assert!(metric.is_some_and(|line| line.ends_with(" 1")), "{metric:?}");
+        let (_, shown) = world.facilitator.command(&["plugin", "quarantine"]);
+        assert!(shown.contains("fatal: a payment (set aside)"), "{shown}");
+        let (_, shown) = world.facilitator.command(&["payments"]);
+        assert_eq!(shown.matches("pending (set aside)").count(), 1, "{shown}");
+        // So it stays after a start, until the plugin is released.
+        world.facilitator.kill();
+        world.facilitator.restart();
+        wait::until("it is still set aside", wait::LONG, || {
+            (count(&world, "payment_set_aside") == 2).then_some(())
+        });
+        assert_eq!(count(&world, "plugin_process_ended"), ended);
+        let (is_released, said) = world.facilitator.command(&["plugin", "release", "fatal"]);
+        assert!(is_released, "{said}");
+        let (is_reloaded, said) = world.facilitator.command(&["plugin", "reload"]);
+        assert!(is_reloaded, "{said}");
+        wait::until("it is judged again", wait::LONG, || {
+            (count(&world, "plugin_process_ended") > ended).then_some(())
+        });
+    }
+}

@@ -3,9 +3,11 @@
 //! Assumes nothing of the callee: any of these may hang, panic or answer nonsense, and the caller gets a [`Fault`].
 
 mod driver;
+mod set_aside;
 pub use driver::Depth;
 
 use crate::decide::faults::is_outage;
+use crate::decide::hashes::subject_of;
 use crate::registry::{Instance, Kind, Network};
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
@@ -20,6 +22,7 @@ use sdk_plugin::scheme::{
 };
 use sdk_plugin::{CallContext, CallTerms, Cx, Fault, FaultKind, NetworkView, PaymentRequest};
 
+use base::calls::aside::Subject;
 use base::calls::{CallGuard, CallScope, CallTable, Operation, SigningSlot};
 use base::nodes::{NodePools, NodeState};
 use base::trace;
@@ -100,6 +103,8 @@ struct Rights<'a> {
     attempt: Option<&'a str>,
     /// The only node it may read from.
     node: Option<usize>,
+    /// The payment that it is about.
+    subject: Option<Subject>,
 }
 
 impl Rights<'_> {
@@ -159,22 +164,31 @@ impl Ops {
     }
 
     pub async fn identify(&self, kind: &Kind, request: &PaymentRequest) -> Result<Identity, Fault> {
-        let (open, cx) = self.scheme(kind, Operation::Identify);
+        let subject = subject_of(kind, request);
+        let (open, cx) = self.about(kind, Operation::Identify, subject)?;
         self.run(open, kind.handler.identify(&cx, request)).await
     }
 
     pub async fn verify(&self, kind: &Kind, request: &PaymentRequest) -> Result<Verdict, Fault> {
-        let (open, cx) = self.scheme(kind, Operation::Verify);
+        let subject = subject_of(kind, request);
+        let (open, cx) = self.about(kind, Operation::Verify, subject)?;
         self.run(open, kind.handler.verify(&cx, request)).await
     }
 
     pub async fn plan(&self, kind: &Kind, request: &PaymentRequest) -> Result<Planned, Fault> {
-        let (open, cx) = self.scheme(kind, Operation::Plan);
+        let subject = subject_of(kind, request);
+        let (open, cx) = self.about(kind, Operation::Plan, subject)?;
         self.run(open, kind.handler.plan(&cx, request)).await
     }
 
-    pub async fn judge(&self, kind: &Kind, plan: &Plan, evidence: &Evidence) -> Result<Judgement, Fault> {
-        let (open, cx) = self.scheme(kind, Operation::Judge);
+    pub async fn judge(
+        &self,
+        kind: &Kind,
+        plan: &Plan,
+        evidence: &Evidence,
+        subject: Option<Subject>,
+    ) -> Result<Judgement, Fault> {
+        let (open, cx) = self.about(kind, Operation::Judge, subject)?;
         self.run(open, kind.handler.judge(&cx, plan, evidence)).await
     }
 
@@ -213,6 +227,26 @@ impl Ops {
         )
     }
 
+    /// A call about one payment.
+    ///
+    /// # Errors
+    /// The payment is set aside: the plugin is not called.
+    fn about<'a>(
+        &self,
+        kind: &'a Kind,
+        operation: Operation,
+        subject: Option<Subject>,
+    ) -> Result<(Open<'a>, Cx), Fault> {
+        if let Some(subject) = &subject {
+            self.refuse_set_aside(kind, operation, subject)?;
+        }
+        let rights = Rights {
+            subject,
+            ..Rights::default()
+        };
+        Ok(self.begin(&kind.instance, &kind.network, &kind.scheme, operation, rights))
+    }
+
     fn driver<'a>(&self, network: &'a Network, operation: Operation, rights: Rights<'_>) -> (Open<'a>, Cx) {
         self.begin(&network.instance, network, "", operation, rights)
     }
@@ -249,6 +283,7 @@ impl Ops {
             }),
             attempt: rights.attempt.map(str::to_owned),
             node: rights.node,
+            subject: rights.subject,
         });
         let context = CallContext {
             scheme: scheme.to_owned(),
