@@ -5,9 +5,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use dashmap::DashMap;
 pub use sdk_plugin::operation::OperationKind as Operation;
+use tokio::time::Instant;
 
 use aside::{Aside, Subject};
 
@@ -49,6 +51,8 @@ pub struct CallTable {
     open: DashMap<u64, Arc<CallScope>>,
     /// The node that answered the last read of an open call.
     nodes: DashMap<u64, String>,
+    /// Calls that have no caller any more and are not completed, and since when.
+    hanging: DashMap<u64, (Arc<CallScope>, Instant)>,
     /// Payments about which no calls are made any more.
     pub aside: Aside,
 }
@@ -84,6 +88,26 @@ impl CallTable {
     pub fn scope(&self, instance: u64, call: u64) -> Option<Arc<CallScope>> {
         let scope = self.open.get(&call)?;
         (scope.instance == instance).then(|| Arc::clone(&scope))
+    }
+
+    /// Records that the caller of a call has stopped waiting, and that the plugin has not completed it.
+    pub fn left_open(&self, call: u64, scope: Arc<CallScope>) {
+        self.hanging.insert(call, (scope, Instant::now()));
+    }
+
+    /// Records that a call is completed.
+    pub fn completed(&self, call: u64) {
+        self.hanging.remove(&call);
+    }
+
+    /// Calls whose callers stopped waiting this long ago, and that are not completed.
+    #[must_use]
+    pub fn hanging(&self, longer_than: Duration) -> Vec<Arc<CallScope>> {
+        let hanging = self.hanging.iter();
+        hanging
+            .filter(|one| one.1.elapsed() > longer_than)
+            .map(|one| Arc::clone(&one.0))
+            .collect()
     }
 
     /// The scope of an open call of any instance. Gives no rights.

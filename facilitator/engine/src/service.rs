@@ -306,7 +306,8 @@ impl Engine {
             });
         let failing = self.outcomes.griefing.alarm(network);
         let closed = self.closed_lanes_on(network);
-        let others = closed.into_iter().chain(failing).chain(panics);
+        let plugins = self.runtime.ops.plugin_troubles(&self.runtime.registry, network);
+        let others = closed.into_iter().chain(failing).chain(panics).chain(plugins);
         overdue.into_iter().chain(others).collect()
     }
 
@@ -322,8 +323,9 @@ impl Engine {
         })
     }
 
-    /// Open settlements by network, for metrics.
+    /// Open settlements by network, and calls that hang, for metrics.
     pub fn measure(&self) {
+        self.runtime.ops.measure_hanging(&self.runtime.registry);
         let mut open: BTreeMap<&str, f64> = BTreeMap::new();
         for (id, run) in &self.runtime.networks {
             let slots = u32::try_from(run.slots().len()).unwrap_or(u32::MAX);

@@ -262,6 +262,13 @@ impl Waiting<'_> {
         let bridge = self.instance.bridge;
         let effect = bridge.calls.close(self.call_id);
         let (key, call_id) = (self.key, self.call_id);
+        if let Some(scope) = pending::scope_of(key) {
+            bridge.scopes.left_open(call_id, scope);
+            // Completed meanwhile: that has found nothing to remove.
+            if !pending::is_open(key) {
+                bridge.scopes.completed(call_id);
+            }
+        }
         // Advisory: dropped where the plugin's queue is full.
         match &self.instance.code {
             Code::Here(pointer, functions) => {

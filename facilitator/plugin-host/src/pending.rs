@@ -133,6 +133,7 @@ pub(super) fn complete(key: u64, status: i32, body: impl FnOnce(&Bridge) -> Resu
     } = pending;
     let body = body(bridge);
     let effect = bridge.calls.end(call_id);
+    bridge.scopes.completed(call_id);
     // The receiver is gone when the caller stopped waiting.
     let _ = answer.send(Completed { status, body, effect });
     drop(instance);

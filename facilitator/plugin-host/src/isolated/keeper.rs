@@ -255,9 +255,14 @@ impl Keeper {
     /// Completes what the process leaves open.
     async fn ended(&self, mut running: Running, end: End, pause: Duration) {
         let culprit = |named| culprit(self.bridge.instance_id, named);
+        let mut in_full = None;
         let (why, culprit) = match end {
             End::Itself => match timeout(Duration::from_secs(1), running.process.end()).await {
-                Ok(Ended { how, call }) => (how, culprit(call)),
+                Ok(ended) => {
+                    in_full = Some(ended.in_full());
+                    let Ended { how, call, .. } = ended;
+                    (how, culprit(call))
+                }
                 // A process that has only closed its socket does not end by itself.
                 Err(_) => (
                     "its process closed the socket to the core".to_owned(),
@@ -294,7 +299,8 @@ impl Keeper {
                 scheme = subject.map(|subject| subject.scheme.as_str()),
                 network = call.map(|call| call.network.as_str()),
                 operation = call.map(|call| call.operation.name()),
-                "plugin_process_ended: {why}"
+                "plugin_process_ended: {}",
+                in_full.unwrap_or(why)
             );
         }
     }

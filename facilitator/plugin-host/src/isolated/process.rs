@@ -54,8 +54,20 @@ struct Exit {
 pub(super) struct Ended {
     /// A part of a sentence.
     pub(super) how: String,
+    /// What it wrote at its end: a text of the plugin.
+    pub(super) last_line: String,
     /// The call in which it ended, where that is known.
     pub(super) call: Option<u64>,
+}
+
+impl Ended {
+    /// With the plugin's text, for the log.
+    pub(super) fn in_full(&self) -> String {
+        match self.last_line.as_str() {
+            "" => self.how.clone(),
+            line => format!("{} and wrote {line:?} at its end", self.how),
+        }
+    }
 }
 
 impl Process {
@@ -122,6 +134,7 @@ impl Process {
         else {
             return Ended {
                 how: "its process ended".to_owned(),
+                last_line: String::new(),
                 call: None,
             };
         };
@@ -129,11 +142,7 @@ impl Process {
             Ok(status) => text_of(status),
             Err(error) => format!("its process ended, and its status can't be read ({error})"),
         };
-        let how = match last_line.as_str() {
-            "" => how,
-            line => format!("{how} and wrote {line:?} at its end"),
-        };
-        Ended { how, call }
+        Ended { how, last_line, call }
     }
 }
 

@@ -40,9 +40,10 @@ impl Keeper {
             );
             Err(self.fail(ErrorKind::Start, message))
         });
-        if let Err(error) = &result {
+        if result.is_err() {
+            // Not the error itself: it may quote the plugin, and a fault reaches those who may not read the log.
             self.link
-                .down(format!("its process does not start: {}", error.message));
+                .down("its process does not start; the log says why".to_owned());
         }
         result
     }
@@ -82,8 +83,11 @@ impl Keeper {
             }),
             Err(Stopped::Refused(error)) => Err(error),
             Err(Stopped::Ended) => {
-                let how = process.end().await.how;
-                let message = format!("{how} while it was loaded: report this to its author");
+                let ended = process.end().await;
+                let message = format!(
+                    "{} while it was loaded: report this to its author",
+                    ended.in_full()
+                );
                 Err(self.fail(ErrorKind::Start, message))
             }
         }

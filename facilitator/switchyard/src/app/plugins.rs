@@ -99,7 +99,12 @@ pub(super) async fn load(
             Err(why) => {
                 tracing::error!(plugin = %one.manifest.id, sha256 = %one.sha256,
                     "plugin_not_loaded: nothing of it is served, and its recorded payments wait: {why}");
-                plugin::absent(&one.manifest, &why)
+                // Its reason has paths and texts of the plugin: those who read a fault or /ready may not read the log.
+                let name = &one.instance.name;
+                plugin::absent(
+                    &one.manifest,
+                    &format!("plugin.{name} does not run: the log says why at plugin_not_loaded"),
+                )
             }
         };
         loaded.push(Serving {

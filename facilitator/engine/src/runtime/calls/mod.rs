@@ -2,8 +2,12 @@
 //!
 //! Assumes nothing of the callee: any of these may hang, panic or answer nonsense, and the caller gets a [`Fault`].
 
+mod breaker;
 mod driver;
 mod set_aside;
+mod troubles;
+
+use breaker::{Admitted, Breakers, Made, Site};
 pub use driver::Depth;
 
 use crate::decide::faults::is_outage;
@@ -76,6 +80,7 @@ pub struct Ops {
     metrics: Arc<Metrics>,
     budgets: Budgets,
     nodes: Option<Arc<dyn NodePools>>,
+    breakers: Arc<Breakers>,
 }
 
 /// A call into a plugin that is in progress.
@@ -87,6 +92,8 @@ struct Open<'a> {
     operation: Operation,
     guard: CallGuard,
     budget: Duration,
+    /// `None`: the operation is refused by no breaker.
+    admitted: Option<Admitted>,
 }
 
 /// What an HTTP route of a scheme is about.
@@ -132,6 +139,7 @@ impl Ops {
             metrics,
             budgets,
             nodes: None,
+            breakers: Arc::default(),
         }
     }
 
@@ -154,12 +162,12 @@ impl Ops {
     }
 
     pub async fn supported(&self, kind: &Kind) -> Result<Supported, Fault> {
-        let (open, cx) = self.scheme(kind, Operation::Supported);
+        let (open, cx) = self.about(kind, Operation::Supported, None)?;
         self.run(open, kind.handler.supported(&cx)).await
     }
 
     pub async fn check_scheme(&self, kind: &Kind) -> Result<SchemeCheck, Fault> {
-        let (open, cx) = self.scheme(kind, Operation::SchemeCheck);
+        let (open, cx) = self.about(kind, Operation::SchemeCheck, None)?;
         self.run(open, kind.handler.check(&cx)).await
     }
 
@@ -199,38 +207,24 @@ impl Ops {
         request: &RouteRequest,
     ) -> Result<RouteResponse, Fault> {
         let (open, cx) = match about {
-            RouteAbout::ItsNetwork => self.scheme(kind, Operation::Route),
-            RouteAbout::NoNetwork => self.begin_about(
-                &kind.instance,
-                &kind.network,
-                &kind.scheme,
-                Operation::Route,
-                Rights::default(),
-                NetworkView::default(),
-            ),
+            RouteAbout::ItsNetwork => self.about(kind, Operation::Route, None)?,
+            RouteAbout::NoNetwork => {
+                let (rights, view) = (Rights::default(), NetworkView::default());
+                self.admitted(kind, Operation::Route, rights, view)?
+            }
         };
         self.run(open, kind.handler.route(&cx, request)).await
     }
 
     pub async fn job(&self, kind: &Kind, job: &Job) -> Result<Vec<PaymentRequest>, Fault> {
-        let (open, cx) = self.scheme(kind, Operation::Job);
+        let (open, cx) = self.about(kind, Operation::Job, None)?;
         self.run(open, kind.handler.job(&cx, job)).await
     }
 
-    fn scheme<'a>(&self, kind: &'a Kind, operation: Operation) -> (Open<'a>, Cx) {
-        self.begin(
-            &kind.instance,
-            &kind.network,
-            &kind.scheme,
-            operation,
-            Rights::default(),
-        )
-    }
-
-    /// A call about one payment.
+    /// A call of a scheme, about one payment or none.
     ///
     /// # Errors
-    /// The payment is set aside: the plugin is not called.
+    /// The payment is set aside, or the operation's breaker is open: the plugin is not called.
     fn about<'a>(
         &self,
         kind: &'a Kind,
@@ -244,26 +238,39 @@ impl Ops {
             subject,
             ..Rights::default()
         };
-        Ok(self.begin(&kind.instance, &kind.network, &kind.scheme, operation, rights))
-    }
-
-    fn driver<'a>(&self, network: &'a Network, operation: Operation, rights: Rights<'_>) -> (Open<'a>, Cx) {
-        self.begin(&network.instance, network, "", operation, rights)
-    }
-
-    fn begin<'a>(
-        &self,
-        instance: &'a Instance,
-        network: &'a Network,
-        scheme: &'a str,
-        operation: Operation,
-        rights: Rights<'_>,
-    ) -> (Open<'a>, Cx) {
-        self.begin_about(instance, network, scheme, operation, rights, network.view())
+        self.admitted(kind, operation, rights, kind.network.view())
     }
 
     /// `view`: what the callee sees of the network. Without an id it can't read from any.
-    fn begin_about<'a>(
+    ///
+    /// # Errors
+    /// The operation's breaker is open.
+    fn admitted<'a>(
+        &self,
+        kind: &'a Kind,
+        operation: Operation,
+        rights: Rights<'_>,
+        view: NetworkView,
+    ) -> Result<(Open<'a>, Cx), Fault> {
+        let admitted = if breaker::is_intake(operation) {
+            Some(self.breakers.admit(Site {
+                instance: kind.instance.id,
+                network: kind.network.id().to_owned(),
+                operation: operation.name(),
+            })?)
+        } else {
+            None
+        };
+        let (instance, scheme) = (&kind.instance, kind.scheme.as_str());
+        let (open, cx) = self.begin(instance, &kind.network, scheme, operation, rights, view);
+        Ok((Open { admitted, ..open }, cx))
+    }
+
+    fn driver<'a>(&self, network: &'a Network, operation: Operation, rights: Rights<'_>) -> (Open<'a>, Cx) {
+        self.begin(&network.instance, network, "", operation, rights, network.view())
+    }
+
+    fn begin<'a>(
         &self,
         instance: &'a Instance,
         network: &'a Network,
@@ -307,6 +314,7 @@ impl Ops {
             operation,
             guard,
             budget,
+            admitted: None,
         };
         (open, cx)
     }
@@ -323,6 +331,7 @@ impl Ops {
             operation,
             guard,
             budget,
+            admitted,
         } = open;
         let caught = tokio::time::timeout(budget, AssertUnwindSafe(call).catch_unwind()).await;
         drop(guard);
@@ -337,6 +346,11 @@ impl Ops {
                 format!("{} took longer than {} ms", operation.name(), budget.as_millis()),
             )),
         };
+        if let Some(admitted) = admitted {
+            let fault = answer.as_ref().err().map(|fault| fault.kind);
+            let made = Made::of(fault, self.is_chain_down(network));
+            self.record_change(admitted.end(made), instance, network, operation);
+        }
         if let Err(fault) = &answer {
             let kind = format!("{:?}", fault.kind);
             let labels = [
