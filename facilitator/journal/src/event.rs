@@ -258,6 +258,16 @@ pub enum Event {
         /// Milliseconds since the epoch.
         now_ms: u64,
     },
+    /// A plugin has another id: what was kept under the old one is kept under the new one. Recorded by
+    /// [`Journal::adopt`](crate::Journal::adopt) alone.
+    Adopted {
+        /// The old id.
+        from: String,
+        /// The new id.
+        to: String,
+        /// Milliseconds since the epoch.
+        at_ms: u64,
+    },
 }
 
 /// A settlement's first record.

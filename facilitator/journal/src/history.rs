@@ -286,6 +286,7 @@ pub(crate) fn record(rows: &mut Overlay<'_>, event: &Event) -> Result<(), Commit
         | Event::JobPutOff { .. }
         | Event::Dropped { .. }
         | Event::Expired { .. }
+        | Event::Adopted { .. }
         | Event::ReleaseKept { .. } => return Ok(()),
     };
     add(rows, settlement, what)

@@ -15,6 +15,7 @@
     allow(clippy::disallowed_methods, reason = "tests own their tasks and clocks")
 )]
 
+pub mod adopt;
 mod change;
 pub mod costs;
 mod error;
@@ -55,6 +56,7 @@ use sdk_plugin::{HexBytes, StepIndex};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::oneshot;
 
+pub use adopt::{AdoptError, Adopted, Adoption};
 pub use error::{CommitError, JournalError};
 pub use event::{Event, NewAttempt, NewSettlement};
 pub use history::{Happened, HistoryRow};
@@ -221,6 +223,12 @@ pub trait Journal: Send + Sync + 'static {
     /// Returns how many; 0: none is left to remove. What is left is checked from the last one that was removed.
     async fn drop_events(&self, _before_ms: u64, _limit: u32) -> Result<u32, CommitError> {
         Ok(0)
+    }
+
+    /// Keeps everything of a plugin under another id, in one commit. No process may use the journal meanwhile. A journal around
+    /// another one need not have it.
+    async fn adopt(&self, _adoption: &Adoption) -> Result<Adopted, AdoptError> {
+        Err(AdoptError::Unsupported)
     }
 
     /// Settlements with these ids, as far as there are any, each with its plan.

@@ -165,7 +165,7 @@ pub(crate) fn keys_of(row: &SettlementRow) -> Vec<String> {
     if !row.reference.is_empty() {
         keys.push(prefix("id", &row.reference) + &id);
     }
-    keys.push(prefix("claim", &row.claim) + &id);
+    keys.push(claim_key(&row.claim, row.id));
     let own = own_key(&row.claim);
     if own != row.claim {
         keys.push(prefix("claim", own) + &id);
@@ -174,6 +174,11 @@ pub(crate) fn keys_of(row: &SettlementRow) -> Vec<String> {
         keys.push(key_prefix(row.tenant.as_deref(), key) + &id);
     }
     keys
+}
+
+/// The key by which a settlement's whole claim is searched.
+pub(crate) fn claim_key(claim: &str, settlement: u64) -> String {
+    prefix("claim", claim) + &id_key(settlement)
 }
 
 /// The scheme's own key in a claim: after the plugin and the network.

@@ -1,6 +1,8 @@
 //! A journal in memory, for the simulator and tests. It can be set to fail, to be slow, or to lie. Several handles can share
 //! one, each as a node of its own, which can be stopped or cut off.
 
+mod tables;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,7 +16,7 @@ use super::group::Group;
 use super::lease::{self, Holder, Lease, Shared};
 use super::reservations::{MemoryReservations, Promise, Promised};
 use super::{
-    CommitError, Event, Journal, JournalError, RowKey, Rows, Stamp, Storage, Table, Write, settings,
+    AdoptError, Adopted, Adoption, CommitError, Event, Journal, JournalError, RowKey, Stamp, adopt, settings,
     temporary, units,
 };
 
@@ -217,6 +219,22 @@ impl Journal for MemoryJournal {
         }
     }
 
+    async fn adopt(&self, adoption: &Adoption) -> Result<Adopted, AdoptError> {
+        self.reach().await?;
+        let gone = match self.shared() {
+            Some(shared) => adopt::gone_nodes(shared).await?,
+            None => Vec::new(),
+        };
+        let now_ms = self.faults.now_ms();
+        let mut tables = lock(&self.store.tables);
+        // A copy, so that nothing of it is left after an error.
+        let mut changed = tables.clone();
+        let adopted = adopt::change(&mut changed, adoption, &gone, now_ms)?;
+        *tables = changed;
+        lock(&self.store.log).push(adoption.event(now_ms));
+        Ok(adopted)
+    }
+
     async fn view(&self, task: super::ReadTask) -> Result<(), JournalError> {
         self.reach().await?;
         let mut tables = lock(&self.store.tables);
@@ -356,43 +374,5 @@ impl Shared for MemoryJournal {
 
     async fn hint(&self) {
         self.store.changed.notified().await;
-    }
-}
-
-impl Rows for Tables {
-    fn get(&mut self, table: Table, key: &str) -> Result<Option<String>, JournalError> {
-        Ok(BTreeMap::get(self, &(table, key.to_owned())).cloned())
-    }
-
-    fn scan(
-        &mut self,
-        table: Table,
-        prefix: &str,
-        after: Option<&str>,
-        limit: usize,
-    ) -> Result<Vec<(String, String)>, JournalError> {
-        let found = self
-            .range((table, prefix.to_owned())..)
-            .take_while(|((t, key), _)| *t == table && key.starts_with(prefix))
-            .filter(|((_, key), _)| after.is_none_or(|after| key.as_str() > after))
-            .take(limit)
-            .map(|((_, key), value)| (key.clone(), value.clone()))
-            .collect();
-        Ok(found)
-    }
-}
-
-impl Storage for Tables {
-    fn write(&mut self, table: Table, key: &str, write: &Write) -> Result<(), JournalError> {
-        let row = (table, key.to_owned());
-        match write {
-            Write::Insert(_) if self.contains_key(&row) => {
-                let table = table.name();
-                return Err(JournalError(format!("table {table} has a row {key:?} already")));
-            }
-            Write::Insert(value) | Write::Put(value) => self.insert(row, value.clone()),
-            Write::Delete => self.remove(&row),
-        };
-        Ok(())
     }
 }

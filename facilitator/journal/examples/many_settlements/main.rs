@@ -7,12 +7,13 @@
 //! cargo run --release -p journal --features testkit --example many_settlements -- retain FOLDER
 //! cargo run --release -p journal --features testkit --example many_settlements -- sizes FOLDER
 //! cargo run --release -p journal --features testkit --example many_settlements -- verify FOLDER
+//! cargo run --release -p journal --features testkit --example many_settlements -- adopt FOLDER OLD NEW
 //! cargo run --release -p journal --features testkit --example many_settlements -- samples FOLDER
 //! ```
 //!
 //! `fill` adds finished settlements, `open` adds such that wait for their block, `start` opens the journal and reads what is
 //! open as a start does, `retain` measures paced commits with and without the removal of old rows beside them, `sizes` shows
-//! what each table takes, and `verify` checks everything as `switchyard journal verify` does. SCHEME is `exact` (on EVM, the
+//! what each table takes, `verify` checks everything as `switchyard journal verify` does, and `adopt` gives a plugin another id. SCHEME is `exact` (on EVM, the
 //! default), `auth-capture` or `solana`. `samples` writes the values of some payments of each scheme to files, for a new dictionary
 //! (`src/sqlite/dictionary/README.md`).
 
@@ -30,7 +31,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use journal::sqlite::{FILE, SqliteJournal};
-use journal::{CommitError, Event, Filter, Journal, Stage, open_slots};
+use journal::{Adoption, CommitError, Event, Filter, Journal, Stage, open_slots};
 use payment::{Numbers, Payment, Scheme};
 
 pub(crate) type Failure = Box<dyn std::error::Error>;
@@ -62,9 +63,10 @@ fn main() -> Result<(), Failure> {
         ["retain", folder] => runtime.block_on(retain(Path::new(folder))),
         ["sizes", folder] => sizes(Path::new(folder)),
         ["verify", folder] => verify(Path::new(folder)),
+        ["adopt", folder, from, to] => runtime.block_on(adopt(Path::new(folder), from, to)),
         ["samples", folder] => runtime.block_on(samples::write(Path::new(folder))),
         _ => Err(
-            "fill FOLDER COUNT [SCHEME], open FOLDER COUNT [SCHEME], start FOLDER, retain FOLDER, sizes FOLDER, verify FOLDER, or samples FOLDER"
+            "fill FOLDER COUNT [SCHEME], open FOLDER COUNT [SCHEME], start FOLDER, retain FOLDER, sizes FOLDER, verify FOLDER, adopt FOLDER OLD NEW, or samples FOLDER"
                 .into(),
         ),
     }
@@ -156,6 +158,19 @@ fn verify(folder: &Path) -> Result<(), Failure> {
         verified.events.0,
         verified.events.1,
         began.elapsed().as_secs(),
+        resident_kib()
+    );
+    Ok(())
+}
+
+async fn adopt(folder: &Path, from: &str, to: &str) -> Result<(), Failure> {
+    let journal = SqliteJournal::open(folder)?;
+    let (before, began) = (bytes_of(folder)?, Instant::now());
+    let adopted = journal.adopt(&Adoption::new(from, to)?).await?;
+    println!(
+        "{adopted:?} in {} ms; {} bytes on the disk, {before} before; at most {} KiB of memory",
+        began.elapsed().as_millis(),
+        bytes_of(folder)?,
         resident_kib()
     );
     Ok(())

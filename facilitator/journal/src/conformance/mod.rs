@@ -4,6 +4,8 @@
 //! [`conformance_tests!`]: crate::conformance_tests
 
 #[allow(missing_docs, reason = "the names of the cases state what they check")]
+pub mod adoption;
+#[allow(missing_docs, reason = "the names of the cases state what they check")]
 pub mod commits;
 #[allow(missing_docs, reason = "the names of the cases state what they check")]
 pub mod costs;
@@ -115,6 +117,10 @@ pub(crate) async fn settlement(journal: &dyn Journal, id: u64) -> Option<Settlem
 macro_rules! conformance_tests {
     ($name:ident, $open:path) => {
         $crate::conformance_tests! { @cases $name, $open;
+            adoption::an_adopted_plugin_finds_everything_under_its_new_id,
+            adoption::law5_an_adopted_authorization_is_taken_and_an_open_payment_goes_its_way,
+            adoption::an_adoption_that_can_t_be_made_changes_nothing,
+            adoption::what_both_ids_have_alike_is_kept_once,
             commits::a_commit_is_all_or_nothing,
             commits::t01_one_of_fifty_simultaneous_settlements_opens_a_claim,
             commits::a_refused_commit_leaves_the_other_commits_of_its_group,
@@ -162,6 +168,7 @@ macro_rules! conformance_tests {
 macro_rules! shared_conformance_tests {
     ($name:ident, $open:path) => {
         $crate::conformance_tests! { @cases $name, $open;
+            adoption::nodes_that_live_are_not_adopted_under,
             shared::one_node_gets_a_unit,
             shared::law5_a_node_that_lost_its_unit_records_nothing,
             shared::law5_a_release_that_was_answered_again_is_not_given_back,

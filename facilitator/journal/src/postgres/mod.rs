@@ -43,6 +43,7 @@
 //! A replica that is promoted without the last commits, or a restored backup, is an older journal. A node that runs notices
 //! it by its chain and refuses to commit; one that starts later does not. Use synchronous replication.
 
+mod adoption;
 mod chain;
 mod counters;
 mod hints;
@@ -70,7 +71,9 @@ use std::thread::JoinHandle;
 
 use super::keys::id_key;
 use super::lease::{Holder, Shared};
-use super::{CommitError, Event, Journal, JournalError, ReadTask, SettlementRow, Table};
+use super::{
+    AdoptError, Adopted, Adoption, CommitError, Event, Journal, JournalError, ReadTask, SettlementRow, Table,
+};
 use async_trait::async_trait;
 use chain::Head;
 pub use counters::Counts;
@@ -328,6 +331,10 @@ impl Journal for PostgresJournal {
         let writes = self.writes.as_ref().ok_or_else(stopped)?;
         writes.send(entry).map_err(|_| stopped())?;
         answer.await.map_err(|_| stopped())?
+    }
+
+    async fn adopt(&self, adoption: &Adoption) -> Result<Adopted, AdoptError> {
+        self.change_ids(adoption).await
     }
 
     async fn drop_events(&self, before_ms: u64, limit: u32) -> Result<u32, CommitError> {

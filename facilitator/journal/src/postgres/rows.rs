@@ -12,7 +12,7 @@ use super::super::{JournalError, RowKey, Rows, Storage, Table, Write};
 use super::chain::Head;
 use super::transaction::{Statement, Transaction};
 use super::trouble::Trouble;
-use super::writes::{code, only_grows, with_keys};
+use super::writes::{code, only_grows, statements, with_keys};
 
 /// Rows to lock prefixes by. Two prefixes with the same number wait for each other without need, which is rare.
 const LOCKS: u32 = 1 << 20;
@@ -41,6 +41,8 @@ pub(super) struct Tables<'c> {
     runtime: &'c Handle,
     transaction: &'c mut Transaction,
     commit: Option<Commit<'c>>,
+    /// Nothing else writes while the transaction lasts: nothing is locked, and what is written goes to the database at once.
+    is_alone: bool,
     trouble: Option<Trouble>,
 }
 
@@ -61,7 +63,16 @@ impl<'c> Tables<'c> {
             runtime,
             transaction,
             commit: None,
+            is_alone: false,
             trouble: None,
+        }
+    }
+
+    /// In a transaction that keeps every writer away. More may be written than fits into memory.
+    pub(super) fn alone(runtime: &'c Handle, transaction: &'c mut Transaction) -> Self {
+        Self {
+            is_alone: true,
+            ..Self::view(runtime, transaction)
         }
     }
 
@@ -70,6 +81,7 @@ impl<'c> Tables<'c> {
             runtime,
             transaction,
             commit: Some(commit),
+            is_alone: false,
             trouble: None,
         }
     }
@@ -311,10 +323,14 @@ impl Storage for Tables<'_> {
         self.write_all(&[((table, key.to_owned()), write.clone())])
     }
 
-    /// Only noted: the writes go to the database in the round trip of the COMMIT.
+    /// Writes of a commit wait for the round trip of the COMMIT.
     fn write_all(&mut self, writes: &[(RowKey, Write)]) -> Result<(), JournalError> {
         match &mut self.commit {
             Some(commit) => commit.writes.extend_from_slice(writes),
+            None if self.is_alone && !writes.is_empty() => {
+                self.run(statements(writes.to_vec()))?;
+            }
+            None if self.is_alone => {}
             None => return Err(JournalError("a view can't be written".into())),
         }
         Ok(())

@@ -65,7 +65,8 @@ fn unit_of(rows: &mut Overlay<'_>, event: &Event) -> Result<Option<String>, Comm
         | Event::JobDone { .. }
         | Event::JobPutOff { .. }
         | Event::Dropped { .. }
-        | Event::Expired { .. } => return Ok(None),
+        | Event::Expired { .. }
+        | Event::Adopted { .. } => return Ok(None),
     };
     let row: Option<SettlementRow> = get(rows, Table::Settlements, &id_key(settlement))?;
     Ok(row.and_then(|row| row.unit()))

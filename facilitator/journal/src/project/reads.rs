@@ -95,6 +95,8 @@ pub(crate) fn of(event: &Event, known: &Overlay<'_>, reads: &mut Reads) {
                 reads.row(Table::Holds, key.clone());
             }
         }
+        // Refused in a group of commits.
+        Event::Adopted { .. } => {}
     }
 }
 

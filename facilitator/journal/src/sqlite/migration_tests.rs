@@ -5,7 +5,7 @@ use sdk_plugin::Amount;
 
 use super::super::conformance::{NETWORK, opened, opened_with, paid, prepared, released};
 use super::*;
-use crate::{CommitError, Filter, Reference, Stage, Table};
+use crate::{CommitError, Filter, Outcome, Reference, Stage, Table};
 
 const DATABASE: &str = "journal.sqlite";
 
@@ -92,6 +92,33 @@ async fn a_journal_of_schema_3_continues_and_can_be_searched() {
         "it is still paid"
     );
     assert!(journal.new_id() > 6);
+}
+
+/// Its keys are texts, and new ones are packed.
+#[tokio::test]
+async fn law5_a_plugin_of_an_earlier_journal_gets_another_id() {
+    let folder = of_schema_5();
+    let journal = SqliteJournal::open(folder.path()).unwrap();
+    let adoption = Adoption::new("evm", "switchyard.evm").unwrap();
+    let adopted = journal.adopt(&adoption).await.unwrap();
+    assert_eq!((adopted.settlements, adopted.unfinished), (5, 2));
+    assert_eq!((adopted.rows, adopted.jobs), (2, 0));
+    assert_eq!(forms(folder.path(), "claims"), (0, 5));
+    for id in [1, 3, 5, 7, 9] {
+        let row = journal.settlement(id).await.unwrap().unwrap();
+        assert_eq!(
+            (row.plugin.as_str(), row.outcome == Outcome::Open),
+            ("switchyard.evm", id == 9)
+        );
+        let old = row.claim.strip_prefix("switchyard.").unwrap();
+        assert_eq!(journal.claim(old).await.unwrap(), None);
+        let claimed = journal.claim(&row.claim).await.unwrap();
+        assert_eq!(claimed.map(|row| row.id), Some(id));
+        let found = journal.find(&Reference::Claim(row.claim)).await.unwrap();
+        assert_eq!(ids(found), [id]);
+    }
+    drop(journal);
+    tools::verify(folder.path()).unwrap();
 }
 
 #[tokio::test]

@@ -32,6 +32,8 @@ mod values;
 mod writer;
 
 #[cfg(test)]
+mod adoption_tests;
+#[cfg(test)]
 mod migration_tests;
 #[cfg(test)]
 mod tests;
@@ -50,7 +52,10 @@ use rusqlite::Connection;
 use tokio::sync::{Semaphore, oneshot};
 
 use super::group::Group;
-use super::{CommitError, Event, Journal, JournalError, ReadTask, Rows, SettlementRow, Stamp, WithheldRow};
+use super::{
+    AdoptError, Adopted, Adoption, CommitError, Event, Journal, JournalError, ReadTask, Rows, SettlementRow,
+    Stamp, WithheldRow,
+};
 use base::clock::{Clock, SystemClock};
 use counters::Counters;
 pub use counters::Counts;
@@ -358,6 +363,15 @@ impl Journal for SqliteJournal {
             // Without a writer a mark can't be written.
             let _ = writes.send(Message::Note(event));
         }
+    }
+
+    async fn adopt(&self, adoption: &Adoption) -> Result<Adopted, AdoptError> {
+        let (reply, answer) = oneshot::channel();
+        let adoption = adoption.clone();
+        let writes = self.writes.as_ref().ok_or_else(stopped)?;
+        let message = Message::Adopt { adoption, reply };
+        writes.send(message).map_err(|_| stopped())?;
+        answer.await.map_err(|_| stopped())?
     }
 
     async fn claim(&self, key: &str) -> Result<Option<SettlementRow>, JournalError> {

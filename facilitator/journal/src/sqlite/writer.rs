@@ -1,5 +1,7 @@
 //! The thread that writes: group commit.
 
+mod alone;
+
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,7 +14,7 @@ use rusqlite::Connection;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::super::group::Group;
-use super::super::{CommitError, Event, JournalError, Stamp};
+use super::super::{AdoptError, Adopted, Adoption, CommitError, Event, JournalError, Stamp};
 use super::counters::Counters;
 use super::event_log::{self, Head};
 use super::fate::{Fate, fate, reported};
@@ -43,6 +45,11 @@ pub(super) enum Message {
         before_ms: u64,
         limit: u32,
         reply: oneshot::Sender<Result<u32, CommitError>>,
+    },
+    /// Keeps everything of a plugin under another id.
+    Adopt {
+        adoption: Adoption,
+        reply: oneshot::Sender<Result<Adopted, AdoptError>>,
     },
 }
 
@@ -173,7 +180,7 @@ impl Writer {
         }
     }
 
-    /// A commit or a mark joins the group. Old events are removed at once, in a transaction of their own.
+    /// A commit or a mark joins the group. Anything else is done at once, in a transaction of its own.
     fn take(&mut self, message: Message) -> Option<Entry> {
         match message {
             Message::Commit {
@@ -193,29 +200,13 @@ impl Writer {
                 limit,
                 reply,
             } => {
-                let dropped = self.drop_events(before_ms, limit);
-                if dropped.is_err() {
-                    self.undo();
-                }
-                drop(reply.send(dropped));
+                drop(reply.send(self.drop_events(before_ms, limit)));
                 None
             }
-        }
-    }
-
-    fn drop_events(&mut self, before_ms: u64, limit: u32) -> Result<u32, CommitError> {
-        self.in_place()?;
-        let drop = || {
-            self.connection.execute_batch("BEGIN IMMEDIATE")?;
-            event_log::drop_before(&self.connection, before_ms, limit)
-        };
-        let dropped = drop().map_err(|error| reported(&error))?;
-        match self.connection.execute_batch("COMMIT") {
-            Ok(()) => Ok(dropped),
-            Err(error) => match fate(&error) {
-                Fate::Undo(reported) => Err(reported),
-                Fate::Unknown => end(&format!("a commit could not be synced ({error})")),
-            },
+            Message::Adopt { adoption, reply } => {
+                drop(reply.send(self.adopt(&adoption)));
+                None
+            }
         }
     }
 
