@@ -221,7 +221,8 @@ fn error(config: &Config, what: &Missing, count: usize, first: &SettlementRow) -
             "plugin".to_owned(),
             format!(
                 "no plugin {plugin} serves {scheme} on {network}, and {first}: write its section again until they \
-                 have ended; `switchyard pause --scheme {scheme}` refuses new ones"
+                 have ended; `switchyard pause --scheme {scheme}` refuses new ones. If the plugin has another id now, run \
+                 `switchyard plugin adopt {plugin} NEW`"
             ),
         ),
         Missing::Target(instance, target) => (

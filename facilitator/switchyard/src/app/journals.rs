@@ -9,7 +9,7 @@ use journal::sqlite::{self, SqliteJournal};
 use journal::{Journal, JournalError, Rows};
 
 use super::StartError;
-use crate::config::{Config, ConfigErrors};
+use crate::config::{CommandConfig, Config, ConfigErrors};
 
 /// The journal in the database, or else in the directory.
 pub(super) fn open(config: &Config) -> Result<Arc<dyn Journal>, StartError> {
@@ -46,6 +46,18 @@ pub(super) fn no_file(config: &Config) -> Result<(), ConfigErrors> {
         file.display()
     );
     Err(ConfigErrors(vec![config.source.error("journal.postgres", why)]))
+}
+
+/// The journal for a command that changes it, as a process has it: no other one may use it meanwhile, where it is in the
+/// directory.
+///
+/// # Errors
+/// A process uses it, or it can't be opened.
+pub fn open_for_command(config: &CommandConfig) -> Result<Arc<dyn Journal>, JournalError> {
+    Ok(match &config.postgres {
+        Some(settings) => Arc::new(PostgresJournal::open(settings)?),
+        None => Arc::new(SqliteJournal::open(&config.data_directory)?),
+    })
 }
 
 /// The journal as commands read it, while other processes may use it.

@@ -42,7 +42,7 @@ use tokio::sync::watch;
 
 pub use chain::Chains;
 pub use journal_requirements::missing_from_config;
-pub use journals::JournalReader;
+pub use journals::{JournalReader, open_for_command};
 pub use preflight::{Preflight, cannot_listen, preflight};
 pub use reload::Report;
 pub use survey::{Survey, SurveyedPlugin, family};

@@ -1,6 +1,8 @@
 //! The command line. Results go to standard output, logs and errors to standard error. Exit status 0: done; 1: something has
 //! to be corrected, as each error says; 2: invalid command line.
 
+#[cfg(test)]
+mod adopt_tests;
 mod check;
 #[cfg(test)]
 mod database_tests;
@@ -17,6 +19,7 @@ mod payments;
 #[cfg(test)]
 mod payments_tests;
 mod plugin;
+mod plugin_adopt;
 mod plugin_inspect;
 mod plugin_quarantine;
 mod progress;
@@ -153,7 +156,7 @@ is failed in the journal and a success on the chain; a transaction of a signer t
 another fee. What no node could show is listed as `could not be read`, and is no difference.
 Exit status 0: no difference; 1: differences; 2: no difference was found, and something could not be read.")]
     Reconcile(reconcile::ReconcileCommand),
-    /// Inspect plugin files, reload plugins, and see which of them ended the process.
+    /// Inspect plugin files, reload plugins, give one another id, and see which of them ended the process.
     #[command(subcommand)]
     Plugin(plugin::PluginCommand),
     /// Make the hashes of API keys for the configuration.

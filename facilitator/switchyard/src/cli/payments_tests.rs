@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use clap::Parser as _;
 use journal::lease::Shared as _;
+use journal::memory::MemoryJournal;
 use journal::postgres::{PostgresJournal, Settings};
 use journal::sqlite::SqliteJournal;
 use journal::testkit::{opened_with, paid, prepared};
@@ -37,6 +38,17 @@ impl Operator {
         let journal = SqliteJournal::open(&folder.path().join("data")).unwrap();
         let journal = Arc::new(journal);
         Self { folder, journal }
+    }
+
+    /// Before the first start.
+    pub(super) fn new_without_journal() -> Self {
+        let (folder, journal) = (configured(""), Arc::new(MemoryJournal::default()));
+        Self { folder, journal }
+    }
+
+    /// The process stops.
+    pub(super) fn close(&mut self) {
+        self.journal = Arc::new(MemoryJournal::default());
     }
 
     /// With the journal in a database, as a node that owns the lane of the attempts.

@@ -1,10 +1,11 @@
-//! `switchyard plugin`: what a plugin's file says, and what plugins did to the process.
+//! `switchyard plugin`: what a plugin's file says, what plugins did to the process, and what the journal keeps of one.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 
+use super::plugin_adopt::{self, AdoptCommand};
 use super::{CliError, ConfigFile, plugin_inspect, plugin_quarantine};
 use crate::app::admin;
 use crate::config::Config;
@@ -48,6 +49,19 @@ Example:
         #[command(flatten)]
         file: ConfigFile,
     },
+    /// Keep a plugin's payments, rows and jobs under another manifest id. Every process must be stopped.
+    #[command(after_help = "\
+Examples:
+  switchyard plugin adopt acme.exact acme.exact2 --dry-run --config switchyard.toml   # counts, and changes nothing
+  switchyard plugin adopt acme.exact acme.exact2 --config switchyard.toml
+
+The journal keeps claims, conflict keys, rows of stores and jobs under the `id` in a plugin's manifest. A plugin with another
+id finds none of them: its open payments have no plugin, and authorizations that it has settled count as new. Run this after
+the last process with the old id has stopped and before the first one with the new id starts. It is one commit: all of it or
+nothing. It is refused where the new id has a claim, conflict key, row or job of its own with the same key. To undo it, adopt
+in the other direction. With [journal] postgres it waits some seconds for nodes that have not given their leases up, and is
+refused while one lives.")]
+    Adopt(AdoptCommand),
 }
 
 pub(super) fn run(command: PluginCommand, out: &mut dyn Write) -> Result<(), CliError> {
@@ -55,6 +69,7 @@ pub(super) fn run(command: PluginCommand, out: &mut dyn Write) -> Result<(), Cli
         PluginCommand::Inspect { file } => plugin_inspect::inspect(&file, out),
         PluginCommand::Reload(file) => reload(&file.config, out),
         PluginCommand::Quarantine(file) => plugin_quarantine::show(&file.config, out),
+        PluginCommand::Adopt(command) => plugin_adopt::adopt(&command, out),
         PluginCommand::Release { name, file } => plugin_quarantine::release(&file.config, &name, out),
     }
 }
