@@ -9,7 +9,9 @@ use base::clock::Clock;
 use journal::lease::Shared;
 use journal::memory::{CommitFault, Faults as JournalFaults, MemoryJournal};
 use journal::sqlite::SqliteJournal;
-use journal::{CommitError, Event, Journal, JournalError, ReadTask, Rows, Table};
+use journal::{
+    AdoptError, Adopted, Adoption, CommitError, Event, Journal, JournalError, ReadTask, Rows, Table,
+};
 use sdk_plugin::async_trait;
 
 use crate::faults::{AtCommit, Faults};
@@ -372,6 +374,14 @@ impl Journal for Disk {
         match self {
             Self::Memory(journal) => journal.commit(events).await,
             Self::Files(disk) => disk.commit(events).await,
+        }
+    }
+
+    async fn adopt(&self, adoption: &Adoption) -> Result<Adopted, AdoptError> {
+        match self {
+            Self::Memory(journal) => journal.adopt(adoption).await,
+            // The model beside the files has the old id.
+            Self::Files(_) => Err(AdoptError::Unsupported),
         }
     }
 

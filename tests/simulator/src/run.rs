@@ -32,7 +32,7 @@ use crate::planted::Planted;
 use crate::rng::Rng;
 use crate::scheme::{EXACT, STEPS, Shape, SimScheme};
 use crate::token::{Op, State, TOKEN};
-use crate::world::{PLUGIN, SimHost, SimJournal, World};
+use crate::world::{SimHost, SimJournal, World};
 
 mod act;
 
@@ -331,7 +331,9 @@ async fn run(scenario: &Scenario) -> std::io::Result<Report> {
 }
 
 pub(crate) async fn rows(world: &World) -> Vec<StoreRow> {
-    let scan = world.journal.store_scan(PLUGIN, "", None, 1_000, world.now_ms());
+    let scan = world
+        .journal
+        .store_scan(world.plugin(), "", None, 1_000, world.now_ms());
     scan.await.unwrap_or_default()
 }
 
@@ -435,6 +437,7 @@ async fn keep_alive(
         tracing::info!("the process starts again");
         let loses = world.defect == Some(Defect::AcknowledgedBeforeSync);
         world.journal.restart(loses);
+        world.adopt().await;
         world.restarted();
     }
 }
@@ -460,11 +463,12 @@ pub(crate) fn parts(world: &Arc<World>, terms: Terms, planted: Option<Planted>) 
     let host = SimHost {
         clock: world.clock.clone(),
         rows: JournalRows::new(Arc::clone(&journal), Arc::clone(&clock)),
+        plugin: world.plugin(),
     };
     let instance = Arc::new(Instance {
         id: INSTANCE,
         name: "sim".into(),
-        plugin: PLUGIN.into(),
+        plugin: world.plugin().into(),
         services: ["store.v1", "job.v1"].map(str::to_owned).into(),
         host: Arc::new(host),
         authorizers: Vec::new(),

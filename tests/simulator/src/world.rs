@@ -9,7 +9,7 @@ use base::clock::{Clock, TokioClock};
 use journal::plugin_rows::JournalRows;
 use journal::plugin_rows::{Jobs, PluginStore};
 use journal::units::OfUnit;
-use journal::{CommitError, Event, Journal, JournalError, ReadTask, SettlementRow, WithPlan};
+use journal::{Adoption, CommitError, Event, Journal, JournalError, ReadTask, SettlementRow, WithPlan};
 use sdk_plugin::host::{
     JobRequest, Level, MetricKind, RpcRequest, RpcResponse, SignRequest, Signature, StoreRequest,
     StoreResponse,
@@ -42,6 +42,10 @@ pub struct World {
     pub hold_is_ready: AtomicBool,
     /// How long the process stays down when it dies next, at least, milliseconds.
     pub stays_down_ms: AtomicU64,
+    /// Whether the plugin gets its other id before the next start.
+    pub is_adopting: AtomicBool,
+    /// Whether the plugin has its other id.
+    is_renamed: AtomicBool,
     /// Transactions that reached a node and are not in the journal.
     unjournaled: Arc<Mutex<Vec<String>>>,
     /// Every transaction that was ever signed, sent or not.
@@ -63,6 +67,8 @@ impl World {
             starts: AtomicU64::new(1),
             hold_is_ready: AtomicBool::new(true),
             stays_down_ms: AtomicU64::new(0),
+            is_adopting: AtomicBool::new(false),
+            is_renamed: AtomicBool::new(false),
             unjournaled: Arc::default(),
             signed: Arc::default(),
         }
@@ -83,6 +89,8 @@ impl World {
             starts: AtomicU64::new(1),
             hold_is_ready: AtomicBool::new(true),
             stays_down_ms: AtomicU64::new(0),
+            is_adopting: AtomicBool::new(false),
+            is_renamed: AtomicBool::new(false),
             unjournaled: Arc::clone(&self.unjournaled),
             signed: Arc::clone(&self.signed),
         }
@@ -92,6 +100,34 @@ impl World {
     pub fn restarted(&self) {
         self.ids.store(1, Ordering::Relaxed);
         self.starts.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The id of the plugin.
+    #[must_use]
+    pub fn plugin(&self) -> &'static str {
+        if self.is_renamed.load(Ordering::Relaxed) {
+            RENAMED
+        } else {
+            PLUGIN
+        }
+    }
+
+    /// Carries out what [`Act::Adopt`](crate::run::Act::Adopt) has begun, while no process runs.
+    pub async fn adopt(&self) {
+        if !self.is_adopting.swap(false, Ordering::Relaxed) {
+            return;
+        }
+        let before = self.plugin();
+        self.is_renamed.fetch_xor(true, Ordering::Relaxed);
+        let adoption = Adoption::new(before, self.plugin());
+        let adopted = match adoption {
+            Ok(adoption) => self.journal.adopt(&adoption).await,
+            Err(error) => Err(error),
+        };
+        match adopted {
+            Ok(adopted) => tracing::info!(?adopted, "the plugin has the id {}", self.plugin()),
+            Err(error) => tracing::error!(%error, "the plugin was not adopted"),
+        }
     }
 
     pub fn chain(&self) -> MutexGuard<'_, Chain> {
@@ -266,12 +302,16 @@ impl Journal for SimJournal {
 
 /// The id under which the simulated plugin keeps rows and jobs.
 pub const PLUGIN: &str = "sim";
+/// The id that it gets by an adoption.
+pub const RENAMED: &str = "acme.sim";
 
 /// Host services: the simulated schemes and driver need a clock, rows and jobs.
 #[derive(Debug)]
 pub struct SimHost {
     pub clock: TokioClock,
     pub rows: JournalRows,
+    /// The plugin's id.
+    pub plugin: &'static str,
 }
 
 #[async_trait]
@@ -285,11 +325,11 @@ impl HostServices for SimHost {
     }
 
     async fn store(&self, _: u64, request: StoreRequest) -> Result<StoreResponse, Fault> {
-        self.rows.store(PLUGIN, request).await
+        self.rows.store(self.plugin, request).await
     }
 
     async fn job(&self, _: u64, request: JobRequest) -> Result<(), Fault> {
-        self.rows.job(PLUGIN, request).await
+        self.rows.job(self.plugin, request).await
     }
 
     async fn sleep(&self, _: u64, millis: u64) -> Result<(), Fault> {

@@ -262,6 +262,7 @@ fn parts(options: &Options, store: &Store, chain: &Arc<Chain>) -> Parts {
     let host = SimHost {
         clock: TokioClock::starting_at(SystemClock.now_s()),
         rows: JournalRows::new(Arc::clone(&journal), Arc::clone(&clock)),
+        plugin: PLUGIN,
     };
     let instance = Arc::new(Instance {
         id: 1,

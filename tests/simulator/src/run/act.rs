@@ -15,6 +15,8 @@ pub enum Act {
     Kill,
     /// The process is killed and starts again after so long, milliseconds.
     KillFor(u64),
+    /// The process is killed, and its plugin has another id when it starts again: the operator has adopted it.
+    Adopt,
     /// So many of the last blocks are replaced.
     Reorg(u64),
     /// Of 1,000 transactions in replaced blocks, so many are forgotten by every node.
@@ -70,6 +72,10 @@ pub(crate) async fn play(world: Arc<World>, mut acts: Vec<(u64, Act)>) {
             Act::Outside(op) => chain.outside.push(op),
             Act::KillFor(millis) => {
                 world.stays_down_ms.store(millis, Ordering::Relaxed);
+                world.faults.died.notify_one();
+            }
+            Act::Adopt => {
+                world.is_adopting.store(true, Ordering::Relaxed);
                 world.faults.died.notify_one();
             }
             Act::Lag {
