@@ -112,7 +112,7 @@ impl World {
         }
     }
 
-    /// Carries out what [`Act::Adopt`](crate::run::Act::Adopt) has begun, while no process runs.
+    /// Carries out an [`Act::Adopt`](crate::run::Act::Adopt), while no process runs.
     pub async fn adopt(&self) {
         if !self.is_adopting.swap(false, Ordering::Relaxed) {
             return;

@@ -185,7 +185,7 @@ fn store_row(
     Ok(writes)
 }
 
-/// A job of both ids is the same one: the new id's goes on with its own count of failures.
+/// A job of both ids is the same one: the new id's keeps its own count of failures.
 fn job(
     adoption: &Adoption,
     key: &str,
