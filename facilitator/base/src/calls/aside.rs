@@ -187,7 +187,7 @@ mod tests {
             instance: 1,
             operation: Operation::Judge,
             network: "eip155:1".into(),
-            signing_key: None,
+            signs: None,
             attempt: None,
             node: None,
             subject: Some(subject(digest, recorded)),

@@ -24,25 +24,8 @@ fn opened_of(plugin: &str, id: u64, claimed: u64) -> Event {
     })
 }
 
-/// Another test may start a program at this moment, which has the lock of a journal that was just closed until it runs.
-fn unlocked<T>(with: impl Fn() -> Result<T, JournalError>) -> T {
-    for _ in 0..100 {
-        match with() {
-            Err(error) if error.0.contains("in use by another process") => {
-                std::thread::sleep(std::time::Duration::from_millis(20));
-            }
-            result => return result.unwrap(),
-        }
-    }
-    panic!("it stays locked")
-}
-
-fn open(folder: &Path) -> SqliteJournal {
-    unlocked(|| SqliteJournal::open(folder))
-}
-
 async fn filled(folder: &Path) -> SqliteJournal {
-    let journal = open(folder);
+    let journal = SqliteJournal::open(folder).unwrap();
     let events = (1..=SETTLEMENTS).map(|id| opened_of(OLD, id, id));
     journal.commit(events.collect()).await.unwrap();
     journal.commit(vec![prepared(9_000, 7, 0)]).await.unwrap();
@@ -68,7 +51,7 @@ async fn an_adoption_is_one_event_that_stays_and_the_journal_is_whole() {
     // At once, and after a start.
     assert!(journal.claim(&claim(NEW, 1_050)).await.unwrap().is_some());
     drop(journal);
-    let journal = open(folder.path());
+    let journal = SqliteJournal::open(folder.path()).unwrap();
     for id in [1, 500, 501, SETTLEMENTS] {
         let row = journal.claim(&claim(NEW, id)).await.unwrap().unwrap();
         assert_eq!((row.id, row.plugin.as_str()), (id, NEW));
@@ -91,8 +74,8 @@ async fn a_backup_of_before_has_the_old_id_and_is_adopted_again() {
     backup(folder.path(), &copies[1]).unwrap();
     drop(journal);
     for (copy, has) in copies.iter().zip([OLD, NEW]) {
-        unlocked(|| restore(folder.path(), copy, false));
-        let journal = open(folder.path());
+        restore(folder.path(), copy, false).unwrap();
+        let journal = SqliteJournal::open(folder.path()).unwrap();
         let row = journal.claim(&claim(has, 3)).await.unwrap().unwrap();
         assert_eq!((row.plugin.as_str(), row.withheld), (has, true));
         let again = journal.adopt(&adoption()).await;
@@ -110,7 +93,7 @@ async fn law5_a_disk_that_fills_up_leaves_the_old_id_everywhere() {
     drop(filled(folder.path()).await);
     let before = verify(folder.path()).unwrap();
     let path = folder.path().join(FILE);
-    let lock = unlocked(|| files::lock(&path));
+    let lock = files::lock(&path).unwrap();
     let connection = files::connect(&path).unwrap();
     // SQLite reports a full disk beyond this many pages: rows were changed by then, and most are not.
     let pages: i64 = connection
@@ -127,7 +110,7 @@ async fn law5_a_disk_that_fills_up_leaves_the_old_id_everywhere() {
     drop(journal);
     let after = verify(folder.path()).unwrap();
     assert_eq!((after.events, after.rows), (before.events, before.rows));
-    let journal = open(folder.path());
+    let journal = SqliteJournal::open(folder.path()).unwrap();
     let adopted = journal.adopt(&adoption()).await.unwrap();
     assert_eq!(adopted.settlements, SETTLEMENTS);
 }

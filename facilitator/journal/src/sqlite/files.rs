@@ -87,8 +87,19 @@ fn cannot(path: &Path, what: &str, error: &impl Advice) -> JournalError {
     ))
 }
 
-/// Keeps every other process away until the file is dropped, or this process ends in any way.
-pub(super) fn lock(path: &Path) -> Result<File, JournalError> {
+/// Keeps every other process away until it is dropped, or this process ends in any way.
+#[derive(Debug)]
+pub(super) struct Lock(File);
+
+/// A program that is being started has this process's open files for a moment, and closing ours alone would leave them the lock.
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // It ends with the last of those files in any case.
+        let _ = self.0.unlock();
+    }
+}
+
+pub(super) fn lock(path: &Path) -> Result<Lock, JournalError> {
     let lock = lock_file(path);
     let mut file = OpenOptions::new()
         .create(true)
@@ -113,7 +124,7 @@ pub(super) fn lock(path: &Path) -> Result<File, JournalError> {
     let _ = file
         .set_len(0)
         .and_then(|()| writeln!(file, "pid {}", std::process::id()));
-    Ok(file)
+    Ok(Lock(file))
 }
 
 /// Creates the database file where there is none, and makes all files private.
@@ -172,9 +183,9 @@ impl InUse {
     ///
     /// The database's files are read by their names: opening them a second time would release SQLite's locks when the
     /// file is closed.
-    pub(super) fn note(path: &Path, lock: &File) -> Result<Self, JournalError> {
+    pub(super) fn note(path: &Path, lock: &Lock) -> Result<Self, JournalError> {
         let held = lock_file(path);
-        let found = lock.metadata().map_err(|error| cannot(&held, "read", &error))?;
+        let found = lock.0.metadata().map_err(|error| cannot(&held, "read", &error))?;
         let mut files = vec![(held, Identity::from(&found))];
         for file in [path.to_owned(), wal(path), index(path)] {
             let found = std::fs::metadata(&file).map_err(|error| cannot(&file, "found", &error))?;

@@ -41,7 +41,6 @@ mod tests;
 mod tools_tests;
 
 use std::fmt;
-use std::fs::File;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
@@ -87,7 +86,7 @@ pub struct SqliteJournal {
     reads: Option<mpsc::Sender<Read>>,
     /// The writer, then those that read.
     threads: Vec<JoinHandle<()>>,
-    _lock: File,
+    _lock: files::Lock,
 }
 
 impl fmt::Debug for SqliteJournal {
@@ -123,7 +122,7 @@ impl SqliteJournal {
     fn start(
         path: &Path,
         connection: Connection,
-        lock: File,
+        lock: files::Lock,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, JournalError> {
         let in_use = files::InUse::note(path, &lock)?;

@@ -316,7 +316,7 @@ async fn identify(
         instance: 1,
         operation: Operation::Identify,
         network: "test:1".into(),
-        signing_key: None,
+        signs: None,
         attempt: None,
         node: None,
         subject: Some(subject(nonce)),

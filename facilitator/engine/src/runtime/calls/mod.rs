@@ -355,6 +355,7 @@ impl Ops {
             let kind = format!("{:?}", fault.kind);
             let labels = [
                 ("plugin", instance.name.as_str()),
+                ("scheme", scheme),
                 ("network", network.id()),
                 ("operation", operation.name()),
                 ("fault", kind.as_str()),

@@ -144,7 +144,7 @@ mod tests {
             instance: instance.id,
             operation: Operation::Verify,
             network: network.to_owned(),
-            signing_key: None,
+            signs: None,
             attempt: None,
             node: None,
             subject: None,
