@@ -22,7 +22,7 @@ const HELP: &[(&str, &str)] = &[
     ("switchyard_panics_total", "Tasks of the core that panicked and were restarted: a defect to report. Worth an alarm."),
     ("switchyard_paused", "1 while an operator has paused the kind, else 0; 1 for every kind when the pause file can't be read."),
     ("switchyard_plugin_calls_hanging", "Calls that a plugin has not completed 20 s after their callers stopped waiting; /ready names it. Worth an alarm above 0."),
-    ("switchyard_plugin_calls_refused", "1 while calls of an operation are refused because the plugin failed several in a row, else 0; /ready names it. Worth an alarm at 1."),
+    ("switchyard_plugin_calls_refused", "1 while calls of an operation are refused because the plugin left several in a row without an answer, else 0; /ready names it. Worth an alarm at 1."),
     ("switchyard_plugin_faults_total", "Plugin calls that failed, by plugin, scheme (empty for drivers), network, operation and kind of fault."),
     ("switchyard_plugin_generation", "How often the plugin was loaded since the start: 1, and one more for each reload that replaced it."),
     ("switchyard_releases_returned_total", "Responses of success that no connection took: the next equal request gets success."),

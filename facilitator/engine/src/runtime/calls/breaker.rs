@@ -1,6 +1,9 @@
-//! A circuit breaker for each instance, network and operation: calls that fail by the plugin's own making several times in a row
-//! are refused for a while, so that callers get their answer at once and threads and permits stay free. Then one call is let
-//! through, and its success ends the refusals.
+//! A circuit breaker for each instance, network and operation: after several calls in a row that the plugin left without an answer
+//! in time, calls are refused for a while, so that callers get their answer at once and threads and permits stay free. Then one
+//! call is let through, and its success ends the refusals.
+//!
+//! A call that panics or answers nonsense opens nothing. It costs its own caller, whose payload may be made for it: refusing the
+//! others would let that caller switch the scheme off.
 //!
 //! Only intake is refused. Calls of the engine about recorded payments are made whatever happened before: a payment that is in
 //! flight must not wait for a breaker.
@@ -39,9 +42,9 @@ pub(crate) struct Site {
 pub(crate) enum Made {
     /// It answered as it should.
     Good,
-    /// It failed by its own making.
+    /// It took too long, and no node is the cause.
     Bad,
-    /// Nothing: a node, the host or the caller ended the call.
+    /// Nothing: a node, the host or the caller ended the call, or it failed at once.
     Nothing,
 }
 
@@ -50,10 +53,12 @@ impl Made {
     pub(crate) fn of(fault: Option<FaultKind>, is_chain_down: bool) -> Self {
         match fault {
             None | Some(FaultKind::Unsupported) => Self::Good,
-            Some(FaultKind::Panic | FaultKind::Internal | FaultKind::Invalid) => Self::Bad,
             Some(FaultKind::Deadline) if !is_chain_down => Self::Bad,
             Some(
                 FaultKind::Deadline
+                | FaultKind::Panic
+                | FaultKind::Internal
+                | FaultKind::Invalid
                 | FaultKind::Unavailable
                 | FaultKind::Overloaded
                 | FaultKind::Shutdown
@@ -135,7 +140,7 @@ impl Breakers {
                 return Err(Fault {
                     retry_after_ms: Some(left_ms.max(1)),
                     ..Fault::unavailable(
-                        "the plugin failed several such calls in a row; they are tried again soon",
+                        "the plugin left several such calls in a row without an answer; they are tried again soon",
                     )
                 });
             }
@@ -290,12 +295,15 @@ mod tests {
             FaultKind::Overloaded,
             FaultKind::Cancelled,
             FaultKind::Shutdown,
+            // One caller's payload must not refuse the others.
+            FaultKind::Panic,
+            FaultKind::Internal,
+            FaultKind::Invalid,
         ] {
             assert_eq!(Made::of(Some(kind), false), Made::Nothing);
         }
         assert_eq!(Made::of(Some(FaultKind::Deadline), true), Made::Nothing);
         assert_eq!(Made::of(Some(FaultKind::Deadline), false), Made::Bad);
-        assert_eq!(Made::of(Some(FaultKind::Panic), true), Made::Bad);
     }
 
     #[tokio::test(start_paused = true)]

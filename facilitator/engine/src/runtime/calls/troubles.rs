@@ -33,7 +33,7 @@ impl Ops {
                     plugin,
                     network,
                     operation,
-                    "plugin_calls_refused: it failed several such calls in a row, so callers are refused until one succeeds; \
+                    "plugin_calls_refused: it left several such calls in a row without an answer, so callers are refused until one succeeds; \
                      install a corrected file, and see its faults above"
                 );
                 1.0
@@ -54,7 +54,7 @@ impl Ops {
         for open in self.breakers.open() {
             if open.site.network == network {
                 sentences.push(format!(
-                    "plugin.{} failed {} calls of {} in a row: such calls are refused, and one is tried at least every 30 s",
+                    "plugin.{} left {} calls of {} in a row without an answer: such calls are refused, and one is tried at least every 30 s",
                     name_of(registry, open.site.instance),
                     open.failures,
                     open.site.operation
@@ -195,7 +195,7 @@ mod tests {
         assert_eq!(sentences.len(), 1);
         assert!(
             sentences[0].starts_with(&format!(
-                "plugin.{} failed 5 calls of x402.supported",
+                "plugin.{} left 5 calls of x402.supported",
                 kind.instance.name
             )),
             "{sentences:?}"
