@@ -65,7 +65,7 @@ pub use absent::absent;
 pub use config::{ValidationError, matches_form, validate};
 pub use error::{ErrorKind, PluginError};
 pub use instance::HealthProbe;
-pub use isolated::{Isolation, RunnerSettings, Sandbox};
+pub use isolated::{Isolation, RunnerSettings, Sandbox, try_sandbox};
 pub use limits::Limits;
 pub use loader::{LoadRequest, Loaded, attach, inspect, inspect_trusted, load};
 pub use manifest::Inspected;

@@ -66,11 +66,7 @@ pub(crate) async fn open(
         threads: limits.threads,
         queued_tasks: limits.queued_tasks,
         log_level: current_level() as i32,
-        sandbox: Restrictions {
-            memory_bytes: settings.memory_bytes,
-            user: may_change_user().then_some(NOBODY),
-            parent: std::process::id(),
-        },
+        sandbox: restrictions(&settings),
     };
     let keeper = Keeper {
         plugin,
@@ -84,6 +80,15 @@ pub(crate) async fn open(
     // It ends with the instance.
     runtime.spawn(keeper.keep(running, Arc::downgrade(&instance)));
     Ok(instance)
+}
+
+/// What a child of this process may not exceed.
+pub(super) fn restrictions(settings: &RunnerSettings) -> Restrictions {
+    Restrictions {
+        memory_bytes: settings.memory_bytes,
+        user: may_change_user().then_some(NOBODY),
+        parent: std::process::id(),
+    }
 }
 
 /// Whether processes can run as another user: this one must be able to end them.

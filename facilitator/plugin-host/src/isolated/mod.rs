@@ -9,17 +9,20 @@
 //! | `start`, `process` | its start and its end |
 //! | `keeper` | the task that serves it and starts it again |
 //! | `wire` | what it may write, and what that does |
+//! | `trial` | its sandbox without its code |
 //! | `watch` | its memory and processor time |
 
 mod keeper;
 mod process;
 mod start;
+mod trial;
 mod watch;
 mod wire;
 
 use std::path::PathBuf;
 
 pub(crate) use keeper::open;
+pub use trial::try_sandbox;
 
 /// Where a plugin's code runs.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -29,7 +29,7 @@ const ERRORS_WINDOW: Duration = Duration::from_millis(100);
 /// How much of the last line is kept.
 const LAST_LINE_CHARS: usize = 200;
 /// The allocator's first reservation, in KiB: by default it is larger than what a plugin may use.
-const RESERVE: (&str, &str) = ("MIMALLOC_ARENA_RESERVE", "32768");
+pub(super) const RESERVE: (&str, &str) = ("MIMALLOC_ARENA_RESERVE", "32768");
 
 /// A process that runs. Dropped, it is killed.
 #[derive(Debug)]

@@ -24,6 +24,17 @@ enum Stopped {
     Ended,
 }
 
+/// Why a sandbox that lacks a part is refused; `None`: it lacks none.
+pub(super) fn sentence(sandboxed: &Sandboxed) -> Option<String> {
+    let missing = sandboxed.missing.join("; ");
+    (!missing.is_empty()).then(|| {
+        format!(
+            "this system lacks a part of the sandbox: {missing}; run it on one that has it, or if you trust this file, write sandbox = \
+             \"partial\" in its entry"
+        )
+    })
+}
+
 impl Keeper {
     fn fail(&self, kind: ErrorKind, message: String) -> PluginError {
         PluginError::new(&self.plugin, kind, message)
@@ -128,19 +139,11 @@ impl Keeper {
 
     /// Refuses a sandbox that lacks a part.
     fn check(&self, sandboxed: &Sandboxed) -> Result<(), Stopped> {
-        if sandboxed.missing.is_empty() {
-            return Ok(());
-        }
-        let missing = sandboxed.missing.join("; ");
-        match self.settings.sandbox {
-            Sandbox::Full => Err(Stopped::Refused(self.fail(
-                ErrorKind::Sandbox,
-                format!(
-                    "this system lacks a part of the sandbox: {missing}; run it on one that has it, or if you trust this file, \
-                     write sandbox = \"partial\" in its entry"
-                ),
-            ))),
-            Sandbox::Partial => {
+        match (self.settings.sandbox, sentence(sandboxed)) {
+            (_, None) => Ok(()),
+            (Sandbox::Full, Some(sentence)) => Err(Stopped::Refused(self.fail(ErrorKind::Sandbox, sentence))),
+            (Sandbox::Partial, Some(_)) => {
+                let missing = sandboxed.missing.join("; ");
                 tracing::warn!(plugin = self.setup.manifest.id, missing, "plugin_sandbox_partial");
                 Ok(())
             }

@@ -1,4 +1,4 @@
-//! `switchyard check`: checks everything that needs no plugin code, including this machine and the journal. With `--ask` it
+//! `switchyard check`: checks everything that needs no plugin code, including this machine, its sandbox and the journal. With `--ask` it
 //! also checks nodes, drivers and schemes. No transaction is sent.
 
 use std::io::Write;
@@ -11,7 +11,7 @@ use crate::app::{
 use crate::config::{Config, ConfigErrors, Network};
 use base::clock::{Clock as _, SystemClock};
 use engine::registry::spelled;
-use plugin_host::Sandbox;
+use plugin_host::{ErrorKind, Sandbox, try_sandbox};
 
 pub(super) fn check(command: &CheckCommand, out: &mut dyn Write) -> Result<(), CliError> {
     let config = Config::load(&command.file.config).map_err(CliError::new)?;
@@ -49,7 +49,14 @@ pub(super) fn check(command: &CheckCommand, out: &mut dyn Write) -> Result<(), C
             return Err(CliError::new(ConfigErrors(errors)));
         }
     };
+    let untried = try_sandboxes(&config, &survey).map_err(CliError::new)?;
     print(&config, &survey, out)?;
+    for why in untried {
+        writeln!(
+            out,
+            "\n{why}; whether this system has all of the sandbox is known at the start only."
+        )?;
+    }
     if is_running {
         writeln!(
             out,
@@ -65,6 +72,29 @@ pub(super) fn check(command: &CheckCommand, out: &mut dyn Write) -> Result<(), C
          `serve`: see /ready."
     )?;
     Ok(())
+}
+
+/// Tries the sandbox of each isolated plugin, without the plugin. Returns which ones could not be tried.
+///
+/// # Errors
+/// This system lacks a part that a plugin's entry wants.
+fn try_sandboxes(config: &Config, survey: &Survey) -> Result<Vec<String>, ConfigErrors> {
+    let (mut errors, mut untried) = (Vec::new(), Vec::new());
+    for one in survey.instances.iter().filter(|one| one.is_isolated()) {
+        match try_sandbox(&one.instance.file, &one.manifest, &one.instance.runner) {
+            Ok(()) => {}
+            Err(error) if error.kind == ErrorKind::Sandbox => {
+                let key = format!("plugin.{}.sandbox", one.instance.name);
+                errors.push(config.source.error(&key, error.to_string()));
+            }
+            Err(error) => untried.push(error.to_string()),
+        }
+    }
+    if errors.is_empty() {
+        Ok(untried)
+    } else {
+        Err(ConfigErrors(errors))
+    }
 }
 
 /// Checks nodes, drivers and schemes, as the running process does.

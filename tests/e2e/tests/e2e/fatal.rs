@@ -278,3 +278,19 @@ fn law6_a_payment_that_ends_its_plugins_process_twice_is_set_aside_and_others_se
         });
     }
 }
+
+#[test]
+fn check_says_what_a_start_says_of_the_sandbox() {
+    const LACKS: &str = "this system lacks a part of the sandbox";
+    let fatal = Fatal::build(&[]);
+    let section = fatal
+        .section("never", "abort")
+        .replace("isolation = \"none\"", "isolation = \"process\"");
+    let world = World::builder().more(&section).start_unready();
+    serves_exact(&world);
+    let is_lacking = world.facilitator.log().contains(LACKS);
+    let (is_good, said) = world.facilitator.command(&["check"]);
+    assert_eq!(is_good, !is_lacking, "{said}");
+    assert_eq!(said.contains(LACKS), is_lacking, "{said}");
+    assert!(!said.contains("could not be tried"), "{said}");
+}
