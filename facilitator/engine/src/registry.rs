@@ -386,14 +386,6 @@ impl Registry {
         of(2).chain(of(1))
     }
 
-    /// Each instance with a network that it serves, with a driver or a scheme; some of them more than once.
-    pub(crate) fn served(&self) -> impl Iterator<Item = (&Instance, &str)> {
-        let drivers = self.networks.values();
-        let drivers = drivers.map(|network| (&*network.instance, network.id()));
-        let schemes = self.kinds.values();
-        drivers.chain(schemes.map(|kind| (&*kind.instance, kind.network.id())))
-    }
-
     #[must_use]
     pub fn membership(&self, version: u8, scheme: &str, network: &str) -> Membership {
         if self.kind(version, scheme, network).is_some() {

@@ -92,7 +92,7 @@ impl Ops {
     /// How many calls of each instance hang on each network, for metrics.
     pub(crate) fn measure_hanging(&self, registry: &Registry) {
         let hanging = self.hanging();
-        for (instance, network) in registry.served() {
+        for (instance, network) in served(registry) {
             let calls = hanging.get(&(instance.id, network.to_owned()));
             let count: u32 = calls.map_or(0, |calls| calls.values().sum());
             let labels = [("plugin", instance.name.as_str()), ("network", network)];
@@ -102,8 +102,16 @@ impl Ops {
     }
 }
 
+/// Each instance with a network that it serves, with a driver or a scheme; some of them more than once.
+fn served(registry: &Registry) -> impl Iterator<Item = (&Instance, &str)> {
+    let drivers = registry.networks();
+    let drivers = drivers.map(|network| (&*network.instance, network.id()));
+    let schemes = registry.kinds();
+    drivers.chain(schemes.map(|kind| (&*kind.instance, kind.network.id())))
+}
+
 fn name_of(registry: &Registry, instance: u64) -> &str {
-    let mut served = registry.served();
+    let mut served = served(registry);
     let found = served.find(|(known, _)| known.id == instance);
     found.map_or("?", |(known, _)| known.name.as_str())
 }
@@ -139,7 +147,7 @@ mod tests {
     async fn calls_that_hang_are_named_and_counted_until_they_complete() {
         let (ops, calls, metrics) = ops();
         let registry = registry();
-        let (instance, network) = registry.served().next().expect("one");
+        let (instance, network) = served(&registry).next().expect("one");
         let scope = CallScope {
             instance: instance.id,
             operation: Operation::Verify,
