@@ -78,7 +78,7 @@ fn a_network_without_a_chain_needs_no_node_and_no_key() {
         Some(1),
         "{supported}"
     );
-    assert_eq!(supported["signers"], json!({}), "{supported}");
+    assert_eq!(supported["signers"], json!({ "ledger:*": [] }), "{supported}");
 
     let body = payment(CODE);
     assert_eq!(facilitator.verify(&body).json["isValid"], true);
