@@ -64,10 +64,8 @@ pub trait Service: Send + Sync + 'static {
 pub struct SchemeRoutes {
     /// CAIP-2, each once.
     pub networks: Vec<String>,
-    /// Paths that are about no network, as in [`routes_without_network`](sdk_plugin::manifest::SchemeRole::routes_without_network).
-    pub without_network: Vec<String>,
-    /// Names of headers, in lower case.
-    pub headers: Vec<String>,
+    /// What any of their manifests says.
+    pub terms: RouteTerms,
 }
 
 impl SchemeRoutes {
@@ -80,26 +78,20 @@ impl SchemeRoutes {
         };
         add(&mut self.networks, network);
         for path in &routes.without_network {
-            add(&mut self.without_network, path);
+            add(&mut self.terms.without_network, path);
         }
         for header in &routes.headers {
-            add(&mut self.headers, header);
+            add(&mut self.terms.headers, header);
         }
-    }
-
-    /// Whether the route at this path is about no network.
-    #[must_use]
-    pub fn is_without_network(&self, path: &str) -> bool {
-        is_listed(&self.without_network, path)
     }
 }
 
 /// What the manifest says of one scheme's routes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RouteTerms {
-    /// As in [`SchemeRoutes`].
+    /// Paths that are about no network, as in [`routes_without_network`](sdk_plugin::manifest::SchemeRole::routes_without_network).
     pub without_network: Vec<String>,
-    /// As in [`SchemeRoutes`].
+    /// Names of headers, in lower case.
     pub headers: Vec<String>,
 }
 
@@ -107,15 +99,12 @@ impl RouteTerms {
     /// Whether the route at this path is about no network.
     #[must_use]
     pub fn is_without_network(&self, path: &str) -> bool {
-        is_listed(&self.without_network, path)
+        let mut listed = self.without_network.iter();
+        listed.any(|listed| match listed.strip_suffix('*') {
+            Some(above) => path.starts_with(above),
+            None => path == listed,
+        })
     }
-}
-
-fn is_listed(paths: &[String], path: &str) -> bool {
-    paths.iter().any(|listed| match listed.strip_suffix('*') {
-        Some(above) => path.starts_with(above),
-        None => path == listed,
-    })
 }
 
 /// What became of a wish to end a reservation.

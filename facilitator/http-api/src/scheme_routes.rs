@@ -84,9 +84,9 @@ impl App {
         };
         let idempotency_key = pay::idempotency_key(request.headers()).map_err(bad_request)?;
         let method = request.method().as_str().to_owned();
-        let headers = headers_of(request.headers(), &route.routes.headers);
+        let headers = headers_of(request.headers(), &route.routes.terms.headers);
         let body = self.route_body(request).await?;
-        let network = if route.routes.is_without_network(&route.path) {
+        let network = if route.routes.terms.is_without_network(&route.path) {
             String::new()
         } else {
             route_network::select(&query, &body, &route.routes.networks, &self.names)

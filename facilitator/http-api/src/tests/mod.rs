@@ -32,7 +32,7 @@ use crate::names::NetworkNames;
 use crate::settings::{Origins, Rate, Scope, Server, Settings, Tenant, WaitUntil};
 use base::key_digests::KeyDigests;
 use base::service::{
-    Delivery, JournalReadiness, Membership, NetworkReadiness, Receipt, ReservationEnd, Routed,
+    Delivery, JournalReadiness, Membership, NetworkReadiness, Receipt, ReservationEnd, RouteTerms, Routed,
     SchemeReadiness, SchemeRoutes, Service, SettleAnswer, SettleWait, Settled,
 };
 use base::settlement::{FoundSettlement, LookUpError, SettlementName, SettlementPage, SettlementQuery};
@@ -189,8 +189,10 @@ impl Service for Scripted {
         };
         SchemeRoutes {
             networks,
-            without_network: vec!["/accounts/*".into()],
-            headers: vec!["x-shop".into()],
+            terms: RouteTerms {
+                without_network: vec!["/accounts/*".into()],
+                headers: vec!["x-shop".into()],
+            },
         }
     }
 

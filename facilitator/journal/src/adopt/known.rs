@@ -104,23 +104,37 @@ fn has_any(rows: &mut dyn Rows, adoption: &Adoption) -> Result<bool, JournalErro
 }
 
 /// Every row whose key begins with `prefix`, a page at a time.
-pub(super) fn each(
+fn each(
     rows: &mut dyn Rows,
     table: Table,
     prefix: &str,
     adoption: &Adoption,
     mut with: impl FnMut(&mut dyn Rows, &[(String, String)]) -> Result<(), JournalError>,
 ) -> Result<(), JournalError> {
-    let mut after: Option<String> = None;
+    let mut after = None;
     loop {
-        let page = rows.scan(table, prefix, after.as_deref(), PAGE)?;
-        let Some((last, _)) = page.last() else {
+        let page = next_page(rows, table, prefix, &mut after, adoption)?;
+        if page.is_empty() {
             return Ok(());
-        };
-        after = Some(last.clone());
-        adoption.count(page.len());
+        }
         with(rows, &page)?;
     }
+}
+
+/// The rows after `after`, which then names the last of them; empty: there are no more.
+pub(super) fn next_page(
+    rows: &mut dyn Rows,
+    table: Table,
+    prefix: &str,
+    after: &mut Option<String>,
+    adoption: &Adoption,
+) -> Result<Vec<(String, String)>, JournalError> {
+    let page = rows.scan(table, prefix, after.as_deref(), PAGE)?;
+    if let Some((last, _)) = page.last() {
+        *after = Some(last.clone());
+    }
+    adoption.count(page.len());
+    Ok(page)
 }
 
 /// The old id's rows, each with that of the new id at the same key, and the key without the id. Returns how many there are.

@@ -3,7 +3,7 @@
 use base::allowed_releases as allowed;
 
 use super::known::{self, Kept};
-use super::{AdoptError, Adopted, Adoption, PAGE, still_gone};
+use super::{AdoptError, Adopted, Adoption, still_gone};
 use crate::keys::{expiry_key, id_key};
 use crate::lease::{self, Lease, as_rows};
 use crate::queries::decode;
@@ -145,14 +145,12 @@ fn pages(
     adoption: &Adoption,
     mut with: impl FnMut(&mut dyn Storage, &[(String, String)]) -> Result<Writes, JournalError>,
 ) -> Result<(), JournalError> {
-    let mut after: Option<String> = None;
+    let mut after = None;
     loop {
-        let page = rows.scan(table, prefix, after.as_deref(), PAGE)?;
-        let Some((last, _)) = page.last() else {
+        let page = known::next_page(as_rows(rows), table, prefix, &mut after, adoption)?;
+        if page.is_empty() {
             return Ok(());
-        };
-        after = Some(last.clone());
-        adoption.count(page.len());
+        }
         let writes = with(rows, &page)?;
         rows.write_all(&writes)?;
     }
