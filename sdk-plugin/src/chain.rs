@@ -206,6 +206,11 @@ pub struct Built {
     pub bytes: HexBytes,
     /// The most this transaction can cost the signer, native atomic units, data fees included.
     pub max_cost: Amount,
+    /// What the driver wants to know of this transaction when it observes it ([`Watch::terms`]), recorded with it in place of
+    /// the bid's terms. `null`: the bid's terms are recorded. Ordered lanes leave it out, where a replacement's price
+    /// depends on the recorded bid.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub terms: Value,
     /// Indices of steps that are not in these bytes. When all steps are left out, `bytes` and `tx_id` are empty.
     #[serde(default)]
     pub left_out: Vec<u32>,
@@ -222,6 +227,7 @@ impl Built {
             tx_id: String::new(),
             bytes: HexBytes::default(),
             max_cost: Amount::ZERO,
+            terms: Value::Null,
             left_out: vec![0],
             would_fail: Some(why.into()),
         }

@@ -55,6 +55,12 @@ pub struct Step {
     /// Its logs don't tell it from other payments of the same payer: it shares a transaction with other payers' steps only.
     #[serde(default, skip_serializing_if = "crate::chain::is_false")]
     pub one_per_payer: bool,
+    /// Unordered lanes: the driver makes the transaction of the call alone, and can make another one that lands although this
+    /// one did not. Once all of the step's transactions are proven dead it gets another slot, twice at most, until
+    /// `expires_at_s`. False for transactions that the client has signed. On ordered lanes slots that were lost are always
+    /// replaced, whatever this says.
+    #[serde(default, skip_serializing_if = "crate::chain::is_false")]
+    pub renewable: bool,
     /// The most this step may cost the signer in native atomic units; `None`: the network's limit alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_cost: Option<Amount>,

@@ -132,6 +132,7 @@ pub fn plan(target: &str, operation: &str) -> Plan {
         on_fail: OnFail::Stop,
         batchable: false,
         one_per_payer: false,
+        renewable: false,
         max_cost: None,
         expires_at_s: None,
         evidence: EvidenceWanted::default(),

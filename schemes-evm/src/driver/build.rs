@@ -9,7 +9,7 @@ use alloy_primitives::{Address, B256, Bytes, Signature, TxKind, U256, keccak256}
 use sdk_plugin::chain::{Bid, Built, Slot};
 use sdk_plugin::host::{SignRequest, Suite};
 use sdk_plugin::scheme::{Call, LaneChoice, Step};
-use sdk_plugin::{Amount, Cx, Fault, HexBytes};
+use sdk_plugin::{Amount, Cx, Fault, HexBytes, Value};
 
 use super::fees::{Fees, Terms};
 use super::market::L1_FEE_UNIT_BYTES;
@@ -84,6 +84,7 @@ fn client_signed(slot: &Slot, call: &Call) -> Result<Built, Fault> {
             tx_id: signed.hash.to_string(),
             bytes: call.data.clone(),
             max_cost: Amount::ZERO,
+            terms: Value::Null,
             left_out: Vec::new(),
             would_fail: None,
         })
@@ -219,6 +220,7 @@ pub(super) async fn sign(cx: &Cx, slot: &Slot, bid: &Bid, wanted: &Wanted) -> Re
         tx_id: tx_id.to_string(),
         max_cost: max_cost(&envelope, &terms, bytes.len())?,
         bytes: HexBytes(bytes),
+        terms: Value::Null,
         left_out: Vec::new(),
         would_fail: None,
     })

@@ -62,6 +62,7 @@ pub(super) fn plan(good: &Good, network: &NetworkView) -> Result<Planned, Fault>
         on_fail: OnFail::Stop,
         batchable: passed.by_account && !passed.deploys && step::is_batchable(payment.asset, network)?,
         one_per_payer: false,
+        renewable: false,
         max_cost: None,
         expires_at_s: text::seconds(signed.validBefore),
         evidence: evidence(&memo),

@@ -104,6 +104,7 @@ pub(crate) fn plan(good: &Good, amount: U256, sending: Sending, cx: &Cx) -> Resu
         batchable: may_share(good, network)?,
         // No log has the nonce: two equal payments of one payer in one transaction are indistinguishable.
         one_per_payer: true,
+        renewable: false,
         max_cost: None,
         expires_at_s: text::seconds(permit.deadline),
         evidence: evidence(&memo),

@@ -45,6 +45,7 @@ pub fn step() -> Step {
         on_fail: OnFail::Stop,
         batchable: true,
         one_per_payer: false,
+        renewable: false,
         max_cost: None,
         expires_at_s: None,
         evidence: EvidenceWanted::default(),

@@ -560,6 +560,7 @@ pub fn watch(number: u64, sequence: u64) -> Watch {
         tx_id: hash(number),
         lane: lane(),
         sequence,
+        terms: Value::Null,
         since_height: 90,
         evidence: vec![EvidenceWanted::default()],
         search_foreign: false,

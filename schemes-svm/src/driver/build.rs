@@ -7,7 +7,7 @@
 use sdk_plugin::chain::{Built, Slot};
 use sdk_plugin::host::{SignRequest, Suite};
 use sdk_plugin::scheme::{Call, LaneChoice, Step};
-use sdk_plugin::{Amount, Cx, Fault, HexBytes};
+use sdk_plugin::{Amount, Cx, Fault, HexBytes, Value};
 use solana_address::Address;
 use solana_signature::Signature;
 
@@ -78,6 +78,7 @@ pub(super) async fn steps(cx: &Cx, slot: &Slot, steps: &[Step]) -> Result<Built,
         tx_id: signature.to_string(),
         bytes: HexBytes(built.to_bytes()),
         max_cost: Amount::from(max_cost),
+        terms: Value::Null,
         left_out: (1u32..).zip(others).map(|(index, _)| index).collect(),
         would_fail: None,
     })

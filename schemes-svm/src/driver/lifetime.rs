@@ -90,6 +90,7 @@ impl Lifetime {
 
 #[cfg(test)]
 mod tests {
+    use sdk_plugin::Value;
     use sdk_plugin::chain::Lane;
     use sdk_plugin::scheme::EvidenceWanted;
 
@@ -107,6 +108,7 @@ mod tests {
                 ordered: false,
             },
             sequence: 1,
+            terms: Value::Null,
             since_height,
             evidence: vec![EvidenceWanted {
                 reads: reads.into_iter().collect(),

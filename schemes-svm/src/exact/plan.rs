@@ -73,6 +73,7 @@ pub(super) fn plan(good: Good) -> Result<Planned, Fault> {
         on_fail: OnFail::Stop,
         batchable: false,
         one_per_payer: false,
+        renewable: false,
         max_cost: Some(Amount::from(max_cost)),
         expires_at_s: None,
         evidence: evidence(&transfer.mint, &memo.destinations, life)?,

@@ -325,6 +325,7 @@ pub fn step(operation: &str, draft: &Draft) -> Step {
         on_fail: OnFail::Stop,
         batchable: false,
         one_per_payer: false,
+        renewable: false,
         max_cost: None,
         expires_at_s: None,
         evidence: EvidenceWanted::default(),
@@ -346,6 +347,7 @@ pub fn watch(seed: u8, since: u64) -> Watch {
         tx_id: tx_id(seed),
         lane: lane(),
         sequence: u64::from(seed),
+        terms: Value::Null,
         since_height: since,
         evidence: vec![EvidenceWanted {
             logs: vec![LogFilter {

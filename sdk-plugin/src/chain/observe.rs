@@ -1,6 +1,7 @@
 //! What the host wants observed, and what a driver shows of transactions and blocks.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::Lane;
 use crate::plan::{EvidenceWanted, LogFilter};
@@ -19,6 +20,10 @@ pub struct Watch {
     pub lane: Lane,
     /// The slot's number.
     pub sequence: u64,
+    /// What the driver said about the transaction when it built it: [`Built::terms`](super::Built::terms), or the terms of its
+    /// bid. Unordered lanes only.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub terms: Value,
     /// Searches begin one past this height.
     pub since_height: u64,
     /// Evidence of each step that the transaction carries.

@@ -22,7 +22,7 @@ use crate::token::{Op, TOKEN};
 use crate::world::World;
 
 mod observe;
-mod unnumbered;
+pub(crate) mod unnumbered;
 
 pub(crate) use observe::name_of;
 
@@ -151,6 +151,7 @@ impl SimDriver {
             tx_id: id,
             bytes: HexBytes(bytes),
             max_cost: Amount::from(max_cost),
+            terms: Value::Null,
             left_out: Vec::new(),
             would_fail: None,
         }
@@ -288,7 +289,7 @@ impl ChainDriver for SimDriver {
         if step.lane == LaneChoice::Foreign {
             return self.client_signed(slot, step);
         }
-        if !self.ordered {
+        if !self.ordered && !step.renewable {
             return self.co_sign(slot, step);
         }
         if slot.is_simulated()
@@ -296,6 +297,9 @@ impl ChainDriver for SimDriver {
             && let Some(why) = self.would_fail(node, harm, &op)?
         {
             return Ok(Built::would_fail(why));
+        }
+        if !self.ordered {
+            return self.for_some_blocks(bid.head_height, slot, step, op);
         }
         Ok(self.sign(slot, bid, vec![op]))
     }

@@ -17,6 +17,9 @@ pub struct Message {
     pub fee_payer: String,
     /// The last block that may have it.
     pub good_until: u64,
+    /// It is an offer: the driver makes the transactions, each of which is good for some blocks only, and another one may be
+    /// made once the one before it is dead. Nothing on the chain keeps two of them from landing.
+    pub is_offer: bool,
 }
 
 impl Message {
@@ -62,7 +65,7 @@ impl Message {
         }
     }
 
-    /// Puts the signed transactions into a plan.
+    /// Puts the signed transactions into a plan, or the calls of which the driver makes them.
     pub fn sign(&self, plan: &mut Plan) {
         for step in &mut plan.steps {
             let Some(op) = Op::decode(&step.call.data) else {
@@ -70,11 +73,16 @@ impl Message {
             };
             let tx = self.transaction(op);
             step.call.operation = tx.op.as_ref().map(Op::name).unwrap_or_default().into();
-            step.call.data = HexBytes(tx.encode());
+            if let (true, Some(op)) = (self.is_offer, &tx.op) {
+                step.call.data = op.encode();
+                step.renewable = true;
+            } else {
+                step.call.data = HexBytes(tx.encode());
+                step.expires_at_s = None;
+            }
             step.lane = LaneChoice::Signer {
                 address: self.fee_payer.clone(),
             };
-            step.expires_at_s = None;
             // The id is that of the message: nobody else's transaction can be this payment.
             step.evidence.foreign.clear();
             step.evidence.guard = None;

@@ -153,6 +153,7 @@ pub fn unnumbered(seed: u64, payments: u64) -> Scenario {
             Message {
                 fee_payer: format!("signer-k{signer}"),
                 good_until: scheduled.at_ms / scenario.weather.block_ms + blocks,
+                is_offer: rng.chance(400),
             }
         });
         if *first.entry(payload.nonce).or_insert_with(|| payload.clone()) != payload {

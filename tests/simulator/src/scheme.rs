@@ -427,6 +427,7 @@ pub(crate) fn step(
         on_fail,
         batchable: false,
         one_per_payer: false,
+        renewable: false,
         max_cost: None,
         expires_at_s,
         evidence: wanted(op, state),

@@ -10,6 +10,7 @@ use sdk_plugin::wire::{SettleReply, reason};
 
 use crate::chain::Weather;
 use crate::clients::{Exchange, SettleRequest};
+use crate::driver::unnumbered::last_block_of;
 use crate::faults::{Harm, Mode, Point, Scripted};
 use crate::hold::HOLD;
 use crate::matrix::Tour;
@@ -119,7 +120,18 @@ pub fn signed(from: &str, nonce: u64, shape: Shape, good_until: u64) -> SettleRe
     request.payload.message = Some(Message {
         fee_payer: "signer-k0".into(),
         good_until,
+        is_offer: false,
     });
+    request
+}
+
+/// The same by transactions that the driver makes, until this block.
+#[must_use]
+pub fn offered(from: &str, nonce: u64, shape: Shape, good_until: u64) -> SettleRequest {
+    let mut request = signed(from, nonce, shape, good_until);
+    if let Some(message) = &mut request.payload.message {
+        message.is_offer = true;
+    }
     request
 }
 
@@ -278,12 +290,12 @@ impl Report {
         self.state.balances.get(of).copied().unwrap_or(0)
     }
 
-    /// Whether no step ever got a second transaction, nor any slot a fill.
+    /// Whether no slot ever got a second transaction or a fill, and no step that the buyer has signed a second slot.
     ///
     /// # Errors
     /// What did.
     pub fn never_replaced(&self) -> Result<(), String> {
-        let mut attempts: BTreeMap<(u64, StepIndex), u32> = BTreeMap::new();
+        let mut attempts: BTreeMap<((u64, StepIndex), Option<u64>), u32> = BTreeMap::new();
         for event in &self.log {
             let Event::Prepared(attempt) = event else {
                 continue;
@@ -292,7 +304,8 @@ impl Report {
                 return Err(format!("a fill: {:?}", attempt.row));
             }
             for step in &attempt.row.covers {
-                *attempts.entry(*step).or_default() += 1;
+                let slot = last_block_of(&attempt.row).map(|_| attempt.row.sequence);
+                *attempts.entry((*step, slot)).or_default() += 1;
             }
         }
         match attempts.iter().find(|(_, count)| **count > 1) {

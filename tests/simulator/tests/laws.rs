@@ -8,7 +8,7 @@ use simulator::planted::Planted;
 use simulator::random::scenario;
 use simulator::run::{Act, Scenario, simulate};
 use simulator::scheme::{REPLAY, Shape};
-use simulator::script::{Outcome, held, payment, quiet, quiet_unnumbered, signed, tour};
+use simulator::script::{Outcome, held, offered, payment, quiet, quiet_unnumbered, signed, tour};
 
 /// Skipping the journal's commit of an attempt makes the simulator fail: it sees bytes that the journal does not hold,
 /// and, once the process has died, payments that nobody can learn of.
@@ -136,6 +136,17 @@ fn law4_a_driver_that_takes_a_status_of_null_for_proof_is_caught() {
         .act(at_ms, act);
     let verdict = caught(&scenario, Planted::ExpiredByNull);
     assert!(!verdict.false_answers.is_empty(), "{verdict:#?}");
+}
+
+/// Each of the transactions that the driver makes for an offer moves money.
+#[test]
+fn law5_a_driver_that_calls_a_transaction_dead_by_null_is_caught_paying_twice() {
+    let (at_ms, act) = null_receipts(900, 45_000);
+    let scenario = quiet_unnumbered()
+        .settle(500, &offered("ann", 10, Shape::Plain, 1_000), 25_000, 8)
+        .act(at_ms, act);
+    let verdict = caught(&scenario, Planted::ExpiredByNull);
+    assert!(!verdict.twice.is_empty(), "{verdict:#?}");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use simulator::matrix::spread;
 use simulator::random::unnumbered;
 use simulator::run::{Act, Report, simulate};
 use simulator::scheme::Shape;
-use simulator::script::{Outcome, quiet_unnumbered, signed, unnumbered_tour};
+use simulator::script::{Outcome, offered, quiet_unnumbered, signed, unnumbered_tour};
 
 /// Passes of one point that are struck one by one.
 const PASSES: u64 = 12;
@@ -314,5 +314,91 @@ fn law4_statuses_that_lag_the_last_block_fail_nothing() {
         report.assert_paid_once(&request);
         report.assert_paid_once(&other);
         assert_eq!(report.payments, 2);
+    }
+}
+
+/// The slots of all attempts, in the order of the log.
+fn slots(report: &Report) -> Vec<u64> {
+    let prepared = report.log.iter().filter_map(|event| match event {
+        Event::Prepared(attempt) => Some(attempt.row.sequence),
+        _ => None,
+    });
+    prepared.collect()
+}
+
+/// Nothing on the chain would keep two of them from landing.
+#[test]
+fn law5_a_transaction_that_the_driver_made_is_made_again_once_it_is_dead() {
+    let request = offered("ann", 10, Shape::Plain, 1_000);
+    for kill_at_ms in [None, Some(6_000), Some(26_000), Some(31_000)] {
+        let mut scenario = quiet_unnumbered()
+            .act(100, Act::Delay(true))
+            .settle(500, &request, 5_000, 30)
+            .act(30_000, Act::Delay(false));
+        if let Some(at_ms) = kill_at_ms {
+            scenario = scenario.act(at_ms, Act::Kill);
+        }
+        let report = scenario.run_clean();
+        report.assert_paid_once(&request);
+        assert_eq!((report.payments, report.transactions), (1, 1));
+        let slots = slots(&report);
+        assert!((2..=3).contains(&slots.len()), "{slots:?}");
+        assert!(slots.windows(2).all(|pair| pair[0] != pair[1]), "{slots:?}");
+    }
+}
+
+#[test]
+fn a_transaction_that_never_lands_is_made_three_times_and_the_payment_fails_with_proof() {
+    let request = offered("ann", 10, Shape::Plain, 10);
+    let report = quiet_unnumbered()
+        .act(100, Act::Delay(true))
+        .settle(500, &request, 5_000, 40)
+        .act(140_000, Act::Delay(false))
+        .run_clean();
+    assert_eq!(slots(&report).len(), 3);
+    assert_eq!(report.payments, 0);
+    let outcomes = report.outcomes(&request);
+    assert!(
+        outcomes.contains(&Outcome::Refused("sim_transaction_failed".into())),
+        "{outcomes:?}"
+    );
+    assert!(!outcomes.contains(&Outcome::Success), "{outcomes:?}");
+}
+
+/// The step ends while its first transaction may still land.
+#[test]
+fn a_transaction_is_not_made_again_when_its_step_has_ended() {
+    let mut request = offered("ann", 10, Shape::Plain, 10);
+    request.payload.valid_before_s = 1_800_000_000 + 8;
+    let report = quiet_unnumbered()
+        .act(100, Act::Delay(true))
+        .settle(500, &request, 5_000, 20)
+        .act(140_000, Act::Delay(false))
+        .run_clean();
+    assert_eq!(slots(&report).len(), 1);
+    assert_eq!(report.payments, 0);
+    let outcomes = report.outcomes(&request);
+    assert!(
+        outcomes.contains(&Outcome::Refused("sim_transaction_failed".into())),
+        "{outcomes:?}"
+    );
+}
+
+/// All nodes show no status for longer than each transaction is good, although the first one has landed.
+#[test]
+fn law4_a_status_of_null_makes_no_transaction_again() {
+    for nodes in [Nodes::All, Nodes::One(0), Nodes::One(1)] {
+        for kill in [false, true] {
+            let request = offered("ann", 10, Shape::Plain, 1_000);
+            let mut scenario = quiet_unnumbered()
+                .settle(500, &request, 5_000, 30)
+                .act(900, null_statuses(nodes, 75_000));
+            if kill {
+                scenario = scenario.act(15_000, Act::Kill);
+            }
+            let report = scenario.run_clean();
+            report.assert_paid_once(&request);
+            assert_eq!((report.payments, slots(&report).len()), (1, 1));
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use journal::{Event, Ground, GroundAt, Outcome, SettlementRow, StepState};
 use sdk_plugin::StepIndex;
-use sdk_plugin::chain::{Evidence, ForeignTx, GuardState, Shown};
+use sdk_plugin::chain::{Evidence, ForeignTx, GuardState, Lane, Shown};
 use sdk_plugin::scheme::{Gate, LaneChoice, OnFail, Paid, Plan, Refusal, Step};
 use sdk_plugin::wire::reason::UNEXPECTED_SETTLE_ERROR;
 
@@ -58,6 +58,15 @@ pub(crate) fn is_without_guard(step: &Step) -> bool {
 pub(crate) fn is_preparation(step: &Step) -> bool {
     !step.pays && is_without_guard(step)
 }
+
+/// Whether another transaction of a step may be made once all of its transactions in this lane are proven dead.
+#[must_use]
+pub(crate) fn is_renewable(step: &Step, lane: &Lane) -> bool {
+    step.renewable && !lane.ordered && step.lane != LaneChoice::Foreign
+}
+
+/// The most new slots that a step may take after its first one. proof.md section 1: at most twice.
+pub(crate) const MOST_NEW_SLOTS: u32 = 2;
 
 /// The event that records what a decision rests on. A decision without a ground is final at once.
 pub(crate) fn ground(

@@ -1,12 +1,12 @@
 //! How slots close: after a final decision, or because a transaction that is not ours used them.
 
-use crate::decide::steps::{is_preparation, skipped_after};
+use crate::decide::steps::{MOST_NEW_SLOTS, is_preparation, is_renewable, skipped_after};
 use crate::endings::Endings;
 use crate::state::lane::LaneCommand;
 use crate::state::network::NetworkRun;
 use crate::state::settlement::Settlement;
 use crate::state::slot::{ONE_NODE_DECIDES_AFTER, OpenSlot};
-use crate::verdict::ANOTHER;
+use crate::verdict::{ANOTHER, NONE};
 use sdk_plugin::StepIndex;
 use std::sync::Arc;
 
@@ -130,6 +130,51 @@ impl Endings {
         for (settlement, step) in lost {
             self.begin_explaining(settlement, step);
         }
+    }
+
+    /// Closes a slot whose transactions are all proven dead, if another one may be made for its step: the step gets another
+    /// slot. `false`: its failure is judged instead.
+    pub(crate) async fn renew(self: &Arc<Self>, run: &Arc<NetworkRun>, slot: &Arc<OpenSlot>) -> bool {
+        let [(settlement, step)] = slot.covers.as_slice() else {
+            return false;
+        };
+        let planned = settlement.plan().and_then(|plan| step.of(&plan.steps)).cloned();
+        let now_s = self.runtime.clock.now_s();
+        let may_be_renewed = planned.is_some_and(|planned| {
+            is_renewable(&planned, &slot.lane) && planned.expires_at_s.is_none_or(|at| now_s < at)
+        });
+        if !may_be_renewed {
+            return false;
+        }
+        match self.history_of(settlement, *step).await {
+            Some((slots, _)) if slots <= MOST_NEW_SLOTS => {}
+            // That it failed is for the scheme to judge.
+            Some(_) => return false,
+            // Read again with the next poll.
+            None => return true,
+        }
+        let deciding = settlement.deciding.lock().await;
+        let is_in_slot = step
+            .of(&settlement.lock().row.steps)
+            .is_some_and(|row| matches!(row.state, StepState::InSlot { .. }));
+        if !is_in_slot {
+            return false;
+        }
+        let mut events = vec![closed(slot, NONE)];
+        events.extend(slot.fee_to_record());
+        events.push(Event::StepFreed {
+            settlement: settlement.id,
+            step: *step,
+        });
+        if let Err(error) = self.runtime.journal.commit(events).await {
+            tracing::error!(%error, sequence = slot.sequence, "a slot could not be closed");
+            return true;
+        }
+        self.remove_closed(run, slot);
+        self.outcomes.refresh_locked(settlement).await;
+        drop(deciding);
+        self.outcomes.advance(settlement);
+        true
     }
 
     /// Closes a slot whose decision is final although no transaction of ours was observed to use it, once two nodes

@@ -6,12 +6,13 @@
 //! again.
 
 use crate::decide::observation::{search_from, without_leap};
-use crate::decide::steps::is_preparation;
+use crate::decide::steps::{is_preparation, is_renewable};
 use crate::endings::Endings;
 use crate::endings::closing::unexplained;
 use crate::outcome::judge::Judged;
 use crate::registry::NetworkSettings;
 use crate::state::settlement::Settlement;
+use crate::verdict::watches::terms_of;
 use sdk_plugin::StepIndex;
 use std::sync::Arc;
 use std::time::Duration;
@@ -68,6 +69,8 @@ impl Endings {
                 let proof = match attempts.last() {
                     // No transaction of the step was ever signed.
                     None => Some(GuardState::Unchanged),
+                    // It lost each of its slots by the proof that its transaction is dead.
+                    Some(newest) if is_renewable(&planned, &newest.lane) => Some(GuardState::Unchanged),
                     // What it prepares is not started: nothing rests on whether a lost transaction had an effect.
                     Some(_) if is_preparation(&planned) => Some(GuardState::Unchanged),
                     Some(newest) => {
@@ -141,8 +144,8 @@ impl Endings {
     }
 
     /// The number of slots that a step has had so far, and the head height when the settlement's first transaction
-    /// was made. All of these slots except the newest are used by other transactions. A transaction with the step's
-    /// effect since that height was not there before.
+    /// was made. All of these slots except the newest are used by other transactions, or what was in them is proven dead. A
+    /// transaction with the step's effect since that height was not there before.
     pub(crate) async fn history_of(&self, settlement: &Settlement, step: StepIndex) -> Option<(u32, u64)> {
         let own = self.attempts_of(settlement, step).await?;
         let mut slots: Vec<_> = own
@@ -282,6 +285,7 @@ pub(super) fn watch_of(
         tx_id: attempt.tx_id.clone(),
         lane: attempt.lane.clone(),
         sequence: attempt.sequence,
+        terms: terms_of(attempt),
         since_height: search_from(since(attempts), head, settings),
         evidence: vec![planned.evidence.clone()],
         search_foreign: false,

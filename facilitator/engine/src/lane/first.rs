@@ -156,7 +156,11 @@ impl LaneTask {
             kind,
             covers,
             max_cost: built.max_cost,
-            bid: bid.terms.clone(),
+            bid: if built.terms.is_null() {
+                bid.terms.clone()
+            } else {
+                built.terms.clone()
+            },
             // A transaction that is not ours and landed below this height was there before. A single answer may
             // name a height that never existed.
             since_height,

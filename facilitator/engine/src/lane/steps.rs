@@ -6,7 +6,9 @@ use super::{LaneTask, Stop};
 use crate::decide::budget::Spender;
 use crate::decide::replies;
 use crate::decide::replies::{paused, unavailable};
-use crate::decide::steps::{follows_client_signed, is_gate_open, is_preparation};
+use crate::decide::steps::{
+    MOST_NEW_SLOTS, follows_client_signed, is_gate_open, is_preparation, is_renewable,
+};
 use crate::endings::unsent::Ends;
 use crate::runtime::first_commit::{Home, NotBegun};
 use crate::runtime::grants::NotTaken;
@@ -27,9 +29,6 @@ const STEP_BACKOFF: Backoff = Backoff {
     first: Duration::from_secs(2),
     longest: Duration::from_secs(30),
 };
-/// The most new slots that a step may take after its first one. proof.md section 1: at most twice.
-const MOST_NEW_SLOTS: u32 = 2;
-
 /// The most transactions of clients that are on their way when another settlement begins with one. No one pays for them, so
 /// their number needs a limit.
 const MOST_CLIENT_SIGNED: usize = 64;
@@ -218,7 +217,7 @@ impl LaneTask {
             Turn::First | Turn::FirstSimulated => (0, u64::MAX),
             Turn::Later => self.earlier_slots(settlement, step).await?,
         };
-        if lost > 0 && is_preparation(&planned) {
+        if lost > 0 && is_preparation(&planned) && !is_renewable(&planned, &lane) {
             return Err(Stop::LostSlots);
         }
         let slot = Slot {

@@ -8,7 +8,7 @@ use crate::state::network::NetworkRun;
 use crate::state::settlement::Settlement;
 use crate::state::slot::{OpenSlot, Reads, SlotDecision, SlotState};
 use crate::verdict::{Verdict, VerdictInput, View, verdict};
-use journal::{Event, StepState};
+use journal::{Event, GroundAt, StepState};
 use sdk_plugin::StepIndex;
 use sdk_plugin::chain::{Evidence, GuardState, LogEntry, Observation, Shown, TxState};
 use sdk_plugin::scheme::EvidenceWanted;
@@ -121,6 +121,11 @@ impl Observer {
         } else {
             view
         };
+        // A transaction that is not the client's may be made once more.
+        let is_dead = matches!(view.decided.at, GroundAt::Dead(_));
+        if is_dead && !slot.is_client_signed() && self.endings.renew(run, slot).await {
+            return;
+        }
         if self.judge_slot(slot, &view, began).await {
             slot.record_decision(view.decided, &view.shown);
             let mut state = slot.lock();

@@ -194,6 +194,9 @@ fn judge(
 /// The journal's text for a slot that no transaction of ours used.
 pub(crate) const ANOTHER: &str = "another transaction";
 
+/// The same for a slot whose transactions are all proven dead.
+pub(crate) const NONE: &str = "no transaction";
+
 /// The result of a search, with a mark on what existed before our first attempt.
 pub(crate) fn foreign_of(found: &[ForeignTx], since_height: u64) -> Vec<ForeignTx> {
     found

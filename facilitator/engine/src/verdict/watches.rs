@@ -5,6 +5,8 @@ use crate::registry::NetworkSettings;
 use crate::state::slot::{OpenSlot, SlotDecision};
 use std::time::Duration;
 
+use journal::AttemptRow;
+use sdk_plugin::Value;
 use sdk_plugin::chain::Watch;
 use tokio::time::Instant;
 
@@ -21,6 +23,15 @@ pub(crate) struct BlockPace {
     pub(crate) block_time: Duration,
     /// The highest block that is due now.
     pub(crate) height: u64,
+}
+
+/// What the driver is shown of an attempt's terms. Where transactions are numbered, they say nothing about where one landed.
+pub(crate) fn terms_of(attempt: &AttemptRow) -> Value {
+    if attempt.lane.ordered {
+        Value::Null
+    } else {
+        attempt.bid.clone()
+    }
 }
 
 /// One watch for each attempt. What concerns the slot as a whole is queried with the newest. With a pace, nothing is queried
@@ -72,6 +83,7 @@ pub(crate) fn watches_of(
                 tx_id: attempt.tx_id.clone(),
                 lane: attempt.lane.clone(),
                 sequence: attempt.sequence,
+                terms: terms_of(attempt),
                 since_height,
                 evidence: evidence.clone(),
                 search_foreign: state.reads.search.is_on() && is_newest,

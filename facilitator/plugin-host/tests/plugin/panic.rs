@@ -271,6 +271,7 @@ async fn observations_must_be_those_of_the_watches() {
         tx_id,
         lane,
         sequence,
+        terms: Value::Null,
         since_height: 0,
         evidence,
         search_foreign: false,

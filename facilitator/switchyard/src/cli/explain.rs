@@ -235,8 +235,8 @@ fn describe(what: &Happened) -> (&'static str, String) {
             ("decided by", format!("step {step}, block {height}{block}{proof}"))
         }
         Happened::StepFreed { step } => (
-            "slot used",
-            format!("step {step}: another transaction used its nonce; the step gets another one"),
+            "slot lost",
+            format!("step {step}: it can't land there (nonce used, or too old) and gets another one"),
         ),
         Happened::StepUnexplained { step, height } => (
             "unexplained",

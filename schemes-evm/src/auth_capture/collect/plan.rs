@@ -97,6 +97,7 @@ pub(super) async fn plan(
         // The escrow checks its caller, and contract operators may.
         batchable: false,
         one_per_payer: false,
+        renewable: false,
         max_cost: None,
         expires_at_s: Some(collection.info.preApprovalExpiry.to()),
         evidence: evidence(terms, collection.hash, good.sandbox.as_ref()),

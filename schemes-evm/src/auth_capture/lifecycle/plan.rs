@@ -100,6 +100,7 @@ pub(super) fn plan(good: Good, network: &NetworkView, max_gas: u64) -> Result<Pl
             on_fail: OnFail::Stop,
             batchable: false,
             one_per_payer: false,
+            renewable: false,
             max_cost: None,
             expires_at_s: memo.expires_at_s,
             evidence: guard::evidence(

@@ -66,6 +66,7 @@ pub(crate) fn before(
             on_fail: OnFail::Stop,
             batchable: false,
             one_per_payer: false,
+            renewable: false,
             max_cost: None,
             expires_at_s: Some(ends_s),
             evidence: EvidenceWanted::default(),

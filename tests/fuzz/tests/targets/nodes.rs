@@ -67,6 +67,7 @@ fn drive(driver: &impl ChainDriver, host: &Arc<ScriptHost>, lane: &Lane, key: Ke
         tx_id: tx_id.into(),
         lane: lane.clone(),
         sequence: 7,
+        terms: Value::Null,
         since_height: 90,
         evidence: vec![EvidenceWanted::default()],
         search_foreign: true,

@@ -9,7 +9,7 @@ use sdk_plugin::chain::{
     Watch,
 };
 use sdk_plugin::scheme::Step;
-use sdk_plugin::{Amount, ChainDriver, Cx, Fault, HexBytes, async_trait};
+use sdk_plugin::{Amount, ChainDriver, Cx, Fault, HexBytes, Value, async_trait};
 use simulator::chain::Tx;
 use simulator::token::Op;
 
@@ -101,6 +101,7 @@ impl ChainDriver for Driver {
             tx_id: tx_id(&bytes),
             bytes: HexBytes(bytes),
             max_cost: Amount::from(COST),
+            terms: Value::Null,
             left_out: Vec::new(),
             would_fail: None,
         })

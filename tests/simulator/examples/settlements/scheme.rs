@@ -120,6 +120,7 @@ fn plan_of(payload: Payload, balance: u64, as_of_height: u64) -> Plan {
         on_fail: OnFail::Stop,
         batchable: false,
         one_per_payer: false,
+        renewable: false,
         max_cost: None,
         expires_at_s: Some(payload.valid_before),
         evidence: wanted(&op, &State::default()),

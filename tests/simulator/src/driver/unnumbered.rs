@@ -4,13 +4,17 @@
 use std::collections::BTreeMap;
 use std::sync::PoisonError;
 
-use sdk_plugin::Fault;
+use journal::AttemptRow;
 use sdk_plugin::chain::{Built, Observation, Slot, TxState, Watch};
 use sdk_plugin::scheme::{LaneChoice, Step};
+use sdk_plugin::{Fault, Value};
+use serde_json::json;
 
 use super::SimDriver;
 use crate::chain::{Read, Tx, View};
+use crate::message::MAX_FEE;
 use crate::planted::Planted;
+use crate::token::Op;
 
 impl SimDriver {
     /// The buyer's transaction as it is: its id is fixed.
@@ -24,13 +28,53 @@ impl SimDriver {
         Ok(self.keep(slot, tx))
     }
 
-    /// The last block that may have each transaction, by attempt, read from its bytes.
+    /// A transaction of the step's call that is good for some blocks.
+    pub(super) fn for_some_blocks(
+        &self,
+        head_height: u64,
+        slot: &Slot,
+        step: &Step,
+        op: Op,
+    ) -> Result<Built, Fault> {
+        let is_its_signer = match &step.lane {
+            LaneChoice::Any => true,
+            LaneChoice::Signer { address } => *address == slot.lane.signer,
+            LaneChoice::Foreign => false,
+        };
+        if !is_its_signer {
+            return Err(Fault::denied("it is for another fee payer"));
+        }
+        let (salt, blocks) = {
+            let mut rng = self.world.rng();
+            (rng.draw(), rng.between(2, MOST_BLOCKS))
+        };
+        let good_until = head_height.saturating_add(blocks);
+        let tx = Tx {
+            signer: slot.lane.signer.clone(),
+            nonce: 0,
+            max_fee: MAX_FEE,
+            op: Some(op),
+            more: Vec::new(),
+            salt,
+            good_until: Some(good_until),
+        };
+        Ok(Built {
+            terms: json!({ GOOD_UNTIL: good_until }),
+            ..self.keep(slot, tx)
+        })
+    }
+
+    /// The last block that may have each transaction, by attempt: from what was said when it was built, or from its bytes.
     pub(super) async fn last_blocks(&self, watches: &[Watch]) -> BTreeMap<String, u64> {
         let mut last_blocks = BTreeMap::new();
         if self.ordered {
             return last_blocks;
         }
         for watch in watches {
+            if let Some(last) = watch.terms.get(GOOD_UNTIL).and_then(Value::as_u64) {
+                last_blocks.insert(watch.attempt_id.clone(), last);
+                continue;
+            }
             let bytes = match (self.built(&watch.tx_id), watch.attempt_id.parse()) {
                 (Some(bytes), _) => Some(bytes),
                 (None, Ok(attempt)) => self.journaled(attempt).await,
@@ -45,6 +89,16 @@ impl SimDriver {
         }
         last_blocks
     }
+}
+
+/// The most blocks for which a transaction is good that the driver makes.
+const MOST_BLOCKS: u64 = 20;
+/// The member of an attempt's terms that names the last block that may have it.
+const GOOD_UNTIL: &str = "goodUntil";
+/// The last block that may have an attempt's transaction, which the driver has made for some blocks.
+#[must_use]
+pub fn last_block_of(attempt: &AttemptRow) -> Option<u64> {
+    attempt.bid.get(GOOD_UNTIL)?.as_u64()
 }
 
 /// The most blocks for which a transaction is good.

@@ -7,6 +7,7 @@ use journal::{AttemptKind, is_client_signed};
 
 use super::{Record, Verdict};
 use crate::chain::{Block, Chain};
+use crate::driver::unnumbered::last_block_of;
 use crate::run::Terms;
 use crate::token::Op;
 
@@ -63,8 +64,8 @@ fn final_block<'a>(chain: &'a Chain, terms: &Terms, now_ms: u64) -> Option<&'a B
     chain.canonical().get(at).map(AsRef::as_ref)
 }
 
-/// A step takes another slot only when its slot is used at a final block at which none of its attempts has had its effect,
-/// and twice at most.
+/// A step takes another slot only when its slot is used at a final block at which none of its attempts has had its effect, or
+/// where transactions have no numbers, when all of its transactions are too old for the blocks after a final one; and twice at most.
 pub(super) fn moved(chain: &Chain, terms: &Terms, record: &Record<'_>, verdict: &mut Verdict) {
     let mut by_step: BTreeMap<(u64, StepIndex), Vec<usize>> = BTreeMap::new();
     for (at, attempt) in record.attempts.iter().enumerate() {
@@ -77,7 +78,11 @@ pub(super) fn moved(chain: &Chain, terms: &Terms, record: &Record<'_>, verdict: 
     for ((settlement, step), attempts) in by_step {
         let mut slots: Vec<(&str, u64)> = Vec::new();
         let mut ids: Vec<(&str, usize)> = Vec::new();
-        for attempt in attempts.iter().filter_map(|at| record.attempts.get(*at)) {
+        for (count, at) in attempts.iter().enumerate() {
+            let Some(attempt) = record.attempts.get(*at) else {
+                continue;
+            };
+            let before = attempts.get(..count).unwrap_or_default();
             let slot = (attempt.lane.signer.as_str(), attempt.sequence);
             if !slots.contains(&slot) {
                 let what = format!("step {step} of settlement {settlement} took slot {slot:?}");
@@ -90,6 +95,14 @@ pub(super) fn moved(chain: &Chain, terms: &Terms, record: &Record<'_>, verdict: 
                     verdict
                         .moved
                         .push(format!("{what} before {slots:?} were used at a final block"));
+                }
+                let final_height = last.map_or(0, |block| block.height);
+                let is_dead = |at: &usize| {
+                    let earlier = record.attempts.get(*at).and_then(last_block_of);
+                    earlier.is_some_and(|until| until < final_height)
+                };
+                if !attempt.lane.ordered && !before.iter().all(is_dead) {
+                    verdict.moved.push(format!("{what} before {slots:?} were dead"));
                 }
                 let had_effect = |height: u64| {
                     let below = usize::try_from(height).unwrap_or(usize::MAX);

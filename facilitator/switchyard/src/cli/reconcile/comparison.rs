@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use engine::registry::Network;
 use journal::{JournalError, Rows, lookups, queries};
+use sdk_plugin::Value;
 use sdk_plugin::chain::{Lane, TxState, Watch};
 use sdk_plugin::scheme::EvidenceWanted;
 
@@ -224,5 +225,6 @@ fn watch(network: &str, tx_id: &str, slot: Option<&(Lane, u64)>) -> Watch {
         final_at: None,
         whole_block: false,
         brief: false,
+        terms: Value::Null,
     }
 }
