@@ -2,7 +2,7 @@
 
 use crate::{Failure, cargo, citations, contracts, house, links, quotes, words};
 
-/// Checks formatting, citations, links, words, clippy, rustdoc and the test contracts. A warning fails.
+/// Checks formatting, citations, links, words, clippy, rustdoc, the boundary's schemas and the test contracts. A warning fails.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   cargo xtask lint                everything
@@ -29,6 +29,8 @@ enum Part {
     Clippy,
     /// rustdoc of all crates
     Rustdoc,
+    /// The checked-in schemas of the plugin boundary, which are made of its types and their documentation
+    Schemas,
     /// Artefacts of the test contracts
     Contracts,
 }
@@ -54,6 +56,9 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     }
     if wanted(Part::Rustdoc) {
         rustdoc()?;
+    }
+    if wanted(Part::Schemas) {
+        schemas()?;
     }
     if wanted(Part::Contracts) {
         crate::paint::heading("Test contracts");
@@ -112,4 +117,20 @@ fn rustdoc() -> Result<(), Failure> {
     // Documentation of a module may name its private items.
     let flags = "--deny warnings --allow rustdoc::private-intra-doc-links";
     cargo::run("Documentation", &doc, &[("RUSTDOCFLAGS", flags)])
+}
+
+fn schemas() -> Result<(), Failure> {
+    // A feature that nothing that is shipped has.
+    let schemas = [
+        "test",
+        "--release",
+        "--locked",
+        "--package",
+        "sdk-plugin",
+        "--features",
+        "schema",
+        "--test",
+        "schemas",
+    ];
+    cargo::run("The checked-in schemas of the plugin boundary", &schemas, &[])
 }

@@ -26,7 +26,7 @@ pub(crate) struct Args {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Kind {
-    /// Tests of single crates, the boundary's and the dev chain's among them
+    /// Tests of single crates, those of the dev chain among them
     Unit,
     /// Tests of the release binary
     E2e,
@@ -61,23 +61,6 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         cargo::run(
             "Tests of every crate",
             &[&all[..], &exclude, filter.as_slice()].concat(),
-            &[],
-        )?;
-        // A feature that nothing that is shipped has.
-        let schemas = [
-            "test",
-            "--release",
-            "--locked",
-            "--package",
-            "sdk-plugin",
-            "--features",
-            "schema",
-            "--test",
-            "schemas",
-        ];
-        cargo::run(
-            "The checked-in schemas of the plugin boundary",
-            &[&schemas, filter.as_slice()].concat(),
             &[],
         )?;
         let solana = ["test", "--release", "--locked", "--package", cargo::SOLANA_DEVNET];
