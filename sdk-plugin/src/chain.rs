@@ -211,6 +211,11 @@ pub struct Built {
     /// depends on the recorded bid.
     #[serde(default, skip_serializing_if = "Value::is_null")]
     pub terms: Value,
+    /// With [`Uniqueness::ReplayKeys`](crate::manifest::Uniqueness::ReplayKeys): for each step in these bytes, in their order,
+    /// what its decoded call uses up, 1 to 256 characters: equal for two calls of one authorization, and different for those of
+    /// two. The host refuses a step whose key another claim or another step has.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub replay_keys: Vec<String>,
     /// Indices of steps that are not in these bytes. When all steps are left out, `bytes` and `tx_id` are empty.
     #[serde(default)]
     pub left_out: Vec<u32>,
@@ -228,6 +233,7 @@ impl Built {
             bytes: HexBytes::default(),
             max_cost: Amount::ZERO,
             terms: Value::Null,
+            replay_keys: Vec::new(),
             left_out: vec![0],
             would_fail: Some(why.into()),
         }

@@ -76,6 +76,9 @@ pub struct DriverRole {
     pub rpc_reads: Vec<String>,
     /// JSON-RPC methods that send an attempt.
     pub rpc_sends: Vec<String>,
+    /// What keeps one authorization from being used by two transactions.
+    #[serde(default, skip_serializing_if = "Uniqueness::is_none")]
+    pub uniqueness: Uniqueness,
     /// Assets that are allowed without configuration.
     #[serde(default)]
     pub known_assets: Vec<KnownAsset>,
@@ -89,6 +92,27 @@ pub struct DriverRole {
     /// Form in which an operator writes an asset.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub asset_form: Option<TextForm>,
+}
+
+/// What keeps one authorization from being used by two transactions, whatever a scheme says of it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub enum Uniqueness {
+    /// Nothing. The host serves the schemes of trusted plugins only.
+    #[default]
+    None,
+    /// The chain or its contracts refuse the second one: by a nonce of the authorization, or the id of what the client signed.
+    Chain,
+    /// `chain.build` names each call's authorization ([`crate::chain::Built::replay_keys`]), and the host lets one claim have
+    /// it.
+    ReplayKeys,
+}
+
+impl Uniqueness {
+    fn is_none(&self) -> bool {
+        *self == Self::None
+    }
 }
 
 /// How a text is written.

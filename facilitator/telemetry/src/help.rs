@@ -3,6 +3,10 @@
 /// Name and HELP text of every family that the core writes.
 #[rustfmt::skip]
 const HELP: &[(&str, &str)] = &[
+    (
+        "switchyard_authorization_claimed_twice_total",
+        "Steps that were not sent, because another claim has used their authorization. A plugin has a defect or lies. Worth an alarm.",
+    ),
     ("switchyard_batched_steps_total", "Payments that were sent in a transaction with others."),
     ("switchyard_batches_total", "Transactions that carry several payments."),
     ("switchyard_budget_refusals_total", "Settlements refused because a budget of the day (UTC) is used up."),

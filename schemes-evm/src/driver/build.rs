@@ -85,6 +85,7 @@ fn client_signed(slot: &Slot, call: &Call) -> Result<Built, Fault> {
             bytes: call.data.clone(),
             max_cost: Amount::ZERO,
             terms: Value::Null,
+            replay_keys: Vec::new(),
             left_out: Vec::new(),
             would_fail: None,
         })
@@ -221,6 +222,7 @@ pub(super) async fn sign(cx: &Cx, slot: &Slot, bid: &Bid, wanted: &Wanted) -> Re
         max_cost: max_cost(&envelope, &terms, bytes.len())?,
         bytes: HexBytes(bytes),
         terms: Value::Null,
+        replay_keys: Vec::new(),
         left_out: Vec::new(),
         would_fail: None,
     })

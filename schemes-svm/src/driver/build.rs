@@ -79,6 +79,7 @@ pub(super) async fn steps(cx: &Cx, slot: &Slot, steps: &[Step]) -> Result<Built,
         bytes: HexBytes(built.to_bytes()),
         max_cost: Amount::from(max_cost),
         terms: Value::Null,
+        replay_keys: Vec::new(),
         left_out: (1u32..).zip(others).map(|(index, _)| index).collect(),
         would_fail: None,
     })

@@ -112,6 +112,7 @@ fn registry(config: &Config) -> Result<Registry, Box<dyn Error>> {
         max_in_flight: None,
         lane_queue: 64,
         max_batch: 1,
+        replay_keys: false,
         max_cost: Amount::from(1_u64),
         max_cost_per_day: None,
         max_cost_per_day_per_signer: None,

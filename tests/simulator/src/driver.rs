@@ -152,6 +152,7 @@ impl SimDriver {
             bytes: HexBytes(bytes),
             max_cost: Amount::from(max_cost),
             terms: Value::Null,
+            replay_keys: Vec::new(),
             left_out: Vec::new(),
             would_fail: None,
         }

@@ -14,7 +14,7 @@ use crate::token::{Op, Query, State, TOKEN, decode_held, mark_of, moved, topic, 
 const AFTER: &str = "after";
 const BEFORE: &str = "before";
 
-fn names(op: &Op) -> (&str, u64) {
+pub(crate) fn names(op: &Op) -> (&str, u64) {
     match op {
         Op::Transfer { from, nonce, .. }
         | Op::Pay { from, nonce, .. }

@@ -483,6 +483,7 @@ pub(crate) fn parts(world: &Arc<World>, terms: Terms, planted: Option<Planted>) 
         stuck_after_ms: 8_000,
         max_in_flight: Some(terms.max_in_flight),
         max_batch: terms.max_batch,
+        replay_keys: !terms.ordered,
         lane_queue: terms.lane_queue,
         max_cost: Amount::from(terms.max_cost),
         max_cost_per_day: None,

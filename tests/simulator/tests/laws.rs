@@ -1,12 +1,15 @@
 //! The laws about money, each in the shape in which the simulator can prove it.
 
+use std::collections::BTreeMap;
+
 use simulator::chain::{Keeps, Nodes, Read};
 use simulator::clients::SettleRequest;
 use simulator::defects::Defect;
+use simulator::faults::{Harm, Point};
 use simulator::oracle::Verdict;
 use simulator::planted::Planted;
 use simulator::random::scenario;
-use simulator::run::{Act, Scenario, simulate};
+use simulator::run::{Act, Scenario, simulate, simulate_traced};
 use simulator::scheme::{REPLAY, Shape};
 use simulator::script::{Outcome, held, offered, payment, quiet, quiet_unnumbered, signed, tour};
 
@@ -41,6 +44,61 @@ fn law6_a_scheme_that_names_one_payload_in_two_ways_pays_it_once() {
         );
     }
     assert!(payments > 400, "{payments} payments");
+}
+
+/// The scheme takes them for two payments, and nothing on the chain would keep the second one from landing.
+#[test]
+fn law6_an_authorization_that_a_scheme_gives_two_claims_is_used_once() {
+    let first = offered("ann", 10, Shape::Plain, 1_000);
+    let mut second = first.clone();
+    second.payload.valid_before_s += 1;
+    for kill in [false, true] {
+        let mut scenario = quiet_unnumbered()
+            .settle(500, &first, 25_000, 4)
+            .settle(600, &second, 25_000, 4)
+            .settle(30_000, &second, 25_000, 4);
+        if kill {
+            scenario = scenario.act(20_000, Act::Kill);
+        }
+        let report = scenario.run_clean();
+        assert_eq!(report.payments, 1);
+        report.assert_paid_once(&first);
+        assert!(
+            report
+                .outcomes(&second)
+                .contains(&Outcome::Refused(REPLAY.into())),
+            "{:?}",
+            report.outcomes(&second)
+        );
+    }
+}
+
+/// The transaction has landed, and its scheme names no evidence of it, evidence that is not there, or another transaction.
+#[test]
+fn law6_a_judgement_without_evidence_is_pending_and_reported_once() {
+    let request = payment("ann", 10, Shape::Plain);
+    let scenario = quiet()
+        .settle(500, &request, 4_000, 20)
+        .harm(Point::Judge, Harm::Garbage, 0, 40);
+    let (report, trace) = simulate_traced(&scenario).expect("a runtime");
+    assert!(report.verdict.is_clean(), "{:#?}", report.verdict);
+    assert_eq!(report.struck(Point::Judge, Harm::Garbage), 40);
+    let outcomes = report.outcomes(&request);
+    assert_eq!(outcomes.first(), Some(&Outcome::Pending), "{outcomes:?}");
+    report.assert_paid_once(&request);
+    let mut reported: BTreeMap<&str, u32> = BTreeMap::new();
+    for line in trace.lines() {
+        if let Some((_, why)) = line.split_once("a judgement was refused: ") {
+            *reported
+                .entry(why.split(" settlement=").next().unwrap_or(why))
+                .or_default() += 1;
+        }
+    }
+    assert!(
+        reported.keys().any(|why| why.starts_with("it names no evidence")),
+        "{reported:?}"
+    );
+    assert!(reported.values().all(|times| *times == 1), "{reported:?}");
 }
 
 /// The same run without the defect is clean; with it the judge reports what is wrong.

@@ -88,6 +88,7 @@ pub(crate) fn settings() -> NetworkSettings {
         stuck_after_ms: 1_000,
         max_in_flight: Some(1),
         max_batch: 1,
+        replay_keys: false,
         lane_queue: 1,
         max_cost: Amount::MAX,
         max_cost_per_day: None,

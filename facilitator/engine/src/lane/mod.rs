@@ -19,6 +19,7 @@ mod first;
 mod reconcile;
 mod recover;
 mod replace;
+mod replay;
 mod send;
 mod shared;
 mod steps;

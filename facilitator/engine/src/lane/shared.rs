@@ -124,6 +124,7 @@ impl LaneTask {
         };
         is_new
             && self.lane.ordered
+            && !self.run.network.settings.replay_keys
             && work.step == StepIndex::FIRST
             && !is_paused(&work.settlement)
             && step_of(work).is_some_and(|step| {

@@ -228,12 +228,7 @@ impl LaneTask {
         };
         let (bid, built) = self.quote_and_build(settlement, &slot, &planned, turn).await?;
         self.check_cost(std::slice::from_ref(&planned), &built)?;
-        // A step that only prepares the payment is not started unless the payment can be paid for too.
-        let spare = if is_first && !planned.pays {
-            self.run.network.settings.max_cost
-        } else {
-            Amount::ZERO
-        };
+        let spare = self.spare(&planned, is_first);
         if is_first {
             self.check_funds(built.max_cost.checked_add(spare).unwrap_or(Amount::MAX))?;
         }
@@ -247,6 +242,7 @@ impl LaneTask {
         );
         // A transaction that is not ours may have made the payment between the steps.
         attempt.since_height = attempt.since_height.min(first_height);
+        let replay = self.replay_events(settlement, step, &built).await?;
         let spender = self.spender(std::iter::once(settlement));
         // The lane may be handed over before this or after it, and not meanwhile.
         let recording = Arc::clone(&self.recording);
@@ -257,6 +253,7 @@ impl LaneTask {
                 .begin_first_commit(settlement, &attempt, spare, &spender)
                 .await?;
         }
+        before.extend(replay);
         let (prepared_at_ms, max_cost) = (attempt.prepared_at_ms, attempt.max_cost);
         let was_handed_over = settlement.lock().row.handed_over;
         let deciding = settlement.deciding.lock().await;
@@ -289,6 +286,16 @@ impl LaneTask {
         self.open_slot(attempt, vec![(Arc::clone(settlement), step)]);
         self.lanes.outcomes.advance(settlement);
         Ok(())
+    }
+
+    /// What must be left after a first step: one that only prepares the payment is not started unless the payment can be paid
+    /// for too.
+    fn spare(&self, step: &Step, is_first: bool) -> Amount {
+        if is_first && !step.pays {
+            self.run.network.settings.max_cost
+        } else {
+            Amount::ZERO
+        }
     }
 
     /// The lane and the number of the step's slot. A client's own transaction uses no sequence of the signer.

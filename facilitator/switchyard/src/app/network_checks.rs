@@ -1,7 +1,7 @@
 //! Checks the parts of a network's section that only its driver understands (id, options, assets) against the text forms and
 //! the schema in the driver's manifest. The core knows no chain; it knows the manifest.
 
-use sdk_plugin::manifest::{DriverRole, TextForm};
+use sdk_plugin::manifest::{DriverRole, TextForm, Uniqueness};
 use serde_json::Value;
 
 use super::survey::{Survey, family};
@@ -18,6 +18,30 @@ pub(super) fn network_errors(config: &Config, survey: &Survey) -> Vec<ConfigErro
         })
         .flatten()
         .collect()
+}
+
+/// Schemes of plugins that are not trusted, on networks where nothing keeps an authorization from being used twice.
+pub(super) fn untrusted_schemes(config: &Config, survey: &Survey) -> Vec<ConfigError> {
+    let mut errors = Vec::new();
+    for one in survey.instances.iter().filter(|one| one.is_isolated()) {
+        let unprotected = one.networks.iter().find(|id| {
+            let has_chain = config.networks.get(*id).is_some_and(|network| network.has_chain);
+            has_chain
+                && survey.uniqueness_on(id) == Uniqueness::None
+                && one.schemes(family(id)).next().is_some()
+        });
+        if let (Some(id), Some(driver)) = (unprotected, unprotected.and_then(|id| survey.driver_of(id))) {
+            let why = format!(
+                "is not trusted, and on {id} nothing keeps a scheme from using one authorization twice: the driver of plugin.{} \
+                 declares no `uniqueness`. Trust this plugin (a signature by a key of plugins.trusted_keys, or isolation = \
+                 \"none\"), or take {id} out of its `networks`",
+                driver.instance.name
+            );
+            let key = format!("plugin.{}", one.instance.name);
+            errors.push(config.source.error(&key, why));
+        }
+    }
+    errors
 }
 
 /// Validation errors of a configuration value, each at its own key.
@@ -74,6 +98,7 @@ mod tests {
 
     use serde_json::json;
 
+    use super::super::survey::SurveyedPlugin;
     use super::*;
 
     const TEXT: &str = r#"
@@ -103,6 +128,65 @@ sha256 = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
             }
         });
         serde_json::from_value(role).unwrap()
+    }
+
+    /// One plugin with a driver and a scheme.
+    fn survey(uniqueness: Uniqueness, is_isolated: Option<bool>) -> (Config, Survey) {
+        let isolation = match is_isolated {
+            Some(true) => "isolation = \"process\"",
+            Some(false) => "isolation = \"none\"",
+            None => "",
+        };
+        let config = Config::parse(
+            "c.toml",
+            Path::new(""),
+            &format!("{TEXT}{isolation}\n").replace("0x7", "7"),
+            &|_| None,
+        )
+        .unwrap();
+        let manifest = json!({
+            "id": "a.b", "version": "1.0.0", "abi": { "major": 1, "minor": 0 }, "description": "", "licence": "MIT",
+            "services": [], "configSchema": {},
+            "drivers": [{ "family": "test", "suite": "secp256k1", "rpcReads": [], "rpcSends": [], "uniqueness": uniqueness }],
+            "schemes": [{ "scheme": "s", "family": "test", "versions": [2], "routes": false, "calls": [] }]
+        });
+        let one = SurveyedPlugin {
+            instance: config.plugin.values().next().unwrap().clone(),
+            manifest: serde_json::from_value(manifest).unwrap(),
+            sha256: [0; 32].into(),
+            pin: plugin::Pin::DevMode,
+            signed_by: None,
+            networks: vec!["test:7".to_owned()],
+        };
+        (config, Survey { instances: vec![one] })
+    }
+
+    #[test]
+    fn law6_without_uniqueness_only_trusted_schemes_are_served() {
+        for (uniqueness, is_isolated, is_refused) in [
+            (Uniqueness::None, None, true),
+            (Uniqueness::None, Some(true), true),
+            (Uniqueness::None, Some(false), false),
+            (Uniqueness::Chain, None, false),
+            (Uniqueness::ReplayKeys, Some(true), false),
+        ] {
+            let (config, survey) = survey(uniqueness, is_isolated);
+            let errors: Vec<String> = untrusted_schemes(&config, &survey)
+                .iter()
+                .map(ToString::to_string)
+                .collect();
+            assert_eq!(
+                !errors.is_empty(),
+                is_refused,
+                "{uniqueness:?} {is_isolated:?}: {errors:?}"
+            );
+            assert!(
+                errors
+                    .iter()
+                    .all(|error| error.starts_with("c.toml:12: plugin.a: is not trusted")),
+                "{errors:?}"
+            );
+        }
     }
 
     fn errors_in(text: &str) -> Vec<String> {

@@ -14,7 +14,7 @@ use plugin_host::{
     self as plugin, InstanceRequest, Isolation, LoadRequest, Loaded, RunnerSettings, Sandbox, Slot,
 };
 use sdk_plugin::host::Authorizer;
-use sdk_plugin::manifest::SchemeRole;
+use sdk_plugin::manifest::{SchemeRole, Uniqueness};
 
 use super::quarantine::{Quarantine, Running};
 use super::survey::{Survey, SurveyedPlugin, family};
@@ -312,6 +312,7 @@ fn settings(config: &Config, network: &NetworkConfig, survey: &Survey, custody: 
         stuck_after_ms: millis(network.stuck_after),
         max_in_flight: network.max_in_flight.map(count),
         max_batch: count(network.max_batch),
+        replay_keys: survey.uniqueness_on(&network.id) == Uniqueness::ReplayKeys,
         lane_queue: count(network.lane_queue),
         max_cost: network.max_cost,
         max_cost_per_day: network.max_cost_per_day,

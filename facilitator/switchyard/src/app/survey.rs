@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use sdk_plugin::host::Suite;
-use sdk_plugin::manifest::{DriverRole, KnownAsset, Manifest, SchemeRole};
+use sdk_plugin::manifest::{DriverRole, KnownAsset, Manifest, SchemeRole, Uniqueness};
 
 use super::{network_checks, plugin_references};
 use crate::config::{Assets, Config, ConfigError, ConfigErrors, Network, PluginInstance};
@@ -78,6 +78,7 @@ impl Survey {
         if errors.is_empty() {
             errors.extend(survey.conflicts(config));
             errors.extend(network_checks::network_errors(config, &survey));
+            errors.extend(network_checks::untrusted_schemes(config, &survey));
             errors.extend(plugin_references::reference_errors(config, &survey));
         }
         if errors.is_empty() {
@@ -111,6 +112,15 @@ impl Survey {
         };
         let known = self.known_assets(&network.id).map(|known| spelled(&known.asset));
         Some(known.chain(more.iter().map(|asset| spelled(asset))).collect())
+    }
+
+    /// What keeps one authorization from being used by two transactions on a network.
+    #[must_use]
+    pub fn uniqueness_on(&self, network: &str) -> Uniqueness {
+        self.driver_of(network)
+            .and_then(|one| one.driver(family(network)))
+            .map(|role| role.uniqueness)
+            .unwrap_or_default()
     }
 
     /// Assets that the network's driver knows.

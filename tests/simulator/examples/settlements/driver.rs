@@ -102,6 +102,7 @@ impl ChainDriver for Driver {
             bytes: HexBytes(bytes),
             max_cost: Amount::from(COST),
             terms: Value::Null,
+            replay_keys: Vec::new(),
             left_out: Vec::new(),
             would_fail: None,
         })

@@ -241,6 +241,7 @@ fn settings(options: &Options) -> NetworkSettings {
         stuck_after_ms: 30_000,
         max_in_flight: Some(usize_of(options.in_flight)),
         max_batch: 1,
+        replay_keys: false,
         lane_queue: 256,
         max_cost: Amount::from(COST),
         max_cost_per_day: None,

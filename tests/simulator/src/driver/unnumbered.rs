@@ -12,6 +12,7 @@ use serde_json::json;
 
 use super::SimDriver;
 use crate::chain::{Read, Tx, View};
+use crate::evidence::names;
 use crate::message::MAX_FEE;
 use crate::planted::Planted;
 use crate::token::Op;
@@ -25,7 +26,11 @@ impl SimDriver {
         if tx.signer != slot.lane.signer || !names_signer || tx.good_until.is_none() {
             return Err(Fault::denied("it is for another fee payer"));
         }
-        Ok(self.keep(slot, tx))
+        let built = self.keep(slot, tx);
+        Ok(Built {
+            replay_keys: vec![built.tx_id.clone()],
+            ..built
+        })
     }
 
     /// A transaction of the step's call that is good for some blocks.
@@ -49,6 +54,8 @@ impl SimDriver {
             (rng.draw(), rng.between(2, MOST_BLOCKS))
         };
         let good_until = head_height.saturating_add(blocks);
+        let (from, nonce) = names(&op);
+        let replay_keys = vec![format!("{}:{from}:{nonce}", op.name())];
         let tx = Tx {
             signer: slot.lane.signer.clone(),
             nonce: 0,
@@ -60,6 +67,7 @@ impl SimDriver {
         };
         Ok(Built {
             terms: json!({ GOOD_UNTIL: good_until }),
+            replay_keys,
             ..self.keep(slot, tx)
         })
     }
