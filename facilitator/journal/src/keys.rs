@@ -59,6 +59,10 @@ pub fn step_prefix(settlement: u64, step: StepIndex) -> String {
     format!("{}|{:010}|", id_key(settlement), step.number())
 }
 
+/// Who owns the rows of replay keys: each names the claim and the step that have used what a call authorizes. No plugin has
+/// this id.
+pub const REPLAY_KEYS: &str = "|replay-keys";
+
 /// Key of a plugin's row. Plugin ids contain no `|`.
 #[must_use]
 pub fn store_key(plugin: &str, key: &str) -> String {

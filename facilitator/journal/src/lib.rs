@@ -61,6 +61,7 @@ pub use error::{CommitError, JournalError};
 pub use event::{Event, NewAttempt, NewSettlement};
 pub use history::{Happened, HistoryRow};
 pub use journaled::{Journaled, open_slots, open_slots_of, record_attempt, recorded_slot};
+pub use keys::REPLAY_KEYS;
 pub use lookups::{Filter, Page, Reference};
 pub use overlay::Stamp;
 pub use queries::WithPlan;
@@ -229,6 +230,11 @@ pub trait Journal: Send + Sync + 'static {
     /// another one need not have it.
     async fn adopt(&self, _adoption: &Adoption) -> Result<Adopted, AdoptError> {
         Err(AdoptError::Unsupported)
+    }
+
+    /// Every plugin id under which something is kept, in order.
+    async fn plugin_ids(&self) -> Result<Vec<String>, JournalError> {
+        read(self, |rows| adopt::known_ids(rows)).await
     }
 
     /// Settlements with these ids, as far as there are any, each with its plan.

@@ -6,13 +6,11 @@
 use super::{LaneTask, Stop};
 use crate::lane::first::refused;
 use crate::state::settlement::Settlement;
-use journal::{CommitError, Event};
+use journal::{CommitError, Event, REPLAY_KEYS};
 use sdk_plugin::chain::Built;
 use sdk_plugin::host::{StoreCondition, StoreWrite};
 use sdk_plugin::{StepIndex, Value};
 
-/// Whose rows these are. No plugin's id has a bar.
-const OWNER: &str = "|replay-keys";
 /// The most characters of a replay key.
 const LONGEST: usize = 256;
 
@@ -39,9 +37,9 @@ impl LaneTask {
         let holder = Value::String(format!("{}#{}", settlement.claim, step.number()));
         let runtime = &self.lanes.runtime;
         let now_ms = runtime.clock.now_ms();
-        match runtime.journal.store_get(OWNER, &key, now_ms).await {
+        match runtime.journal.store_get(REPLAY_KEYS, &key, now_ms).await {
             Ok(None) => Ok(vec![Event::Stored {
-                plugin: OWNER.to_owned(),
+                plugin: REPLAY_KEYS.to_owned(),
                 write: StoreWrite {
                     key,
                     value: holder,

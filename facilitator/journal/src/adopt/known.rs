@@ -18,6 +18,8 @@ pub fn known_ids(rows: &mut dyn Rows) -> Result<Vec<String>, JournalError> {
         let mut after: Option<String> = None;
         while let Some((key, _)) = rows.scan(table, "", after.as_deref(), 1)?.into_iter().next() {
             after = Some(match key.split_once('|') {
+                // Of no plugin.
+                Some(("", _)) => format!("|{}", char::MAX),
                 // The id's other keys are skipped.
                 Some((id, _)) => {
                     known.push(id.to_owned());

@@ -4,12 +4,13 @@ use base::allowed_releases as allowed;
 
 use super::known::{self, Kept};
 use super::{AdoptError, Adopted, Adoption, still_gone};
-use crate::keys::{expiry_key, id_key};
+use crate::keys::{REPLAY_KEYS, expiry_key, id_key, store_key};
 use crate::lease::{self, Lease, as_rows};
 use crate::queries::decode;
 use crate::row::{JobRow, SettlementRow, StoreValue};
 use crate::settings::RELEASES_ALLOWED;
 use crate::{JournalError, RowKey, Storage, Table, Write, jobs, lookups};
+use sdk_plugin::Value;
 
 type Writes = Vec<(RowKey, Write)>;
 
@@ -53,9 +54,12 @@ fn change_table(
             Some(_) if !known::is_held(text)? => Ok(vec![removed(table, key)]),
             Some(_) | None => Ok(one_moved(table, key, to, text)),
         }),
-        Table::Store => moved(rows, table, adoption, |_, key, to, text, new| {
-            store_row(key, to, text, new, now_ms)
-        }),
+        Table::Store => {
+            moved(rows, table, adoption, |_, key, to, text, new| {
+                store_row(key, to, text, new, now_ms)
+            })?;
+            replay_keys(rows, adoption)
+        }
         Table::Jobs => moved(rows, table, adoption, |adoption, key, to, text, new| {
             job(adoption, key, to, text, new)
         }),
@@ -181,6 +185,25 @@ fn store_row(
         Kept::New | Kept::Unclear => writes.push(removed(Table::Store, key)),
     }
     Ok(writes)
+}
+
+/// Replay keys name the claims that have them.
+fn replay_keys(rows: &mut dyn Storage, adoption: &Adoption) -> Result<(), JournalError> {
+    let table = Table::Store;
+    pages(rows, table, &store_key(REPLAY_KEYS, ""), adoption, |_, page| {
+        let mut writes = Writes::new();
+        for (key, text) in page {
+            let row: StoreValue = decode(table, key, text)?;
+            if let Some(holder) = row.value.as_str().and_then(|holder| adoption.moved(holder)) {
+                let row = StoreValue {
+                    value: Value::String(holder),
+                    ..row
+                };
+                writes.push(put(table, key, &row)?);
+            }
+        }
+        Ok(writes)
+    })
 }
 
 /// A job of both ids is the same one: the new id's keeps its own count of failures.

@@ -5,6 +5,7 @@ use sdk_plugin::host::{Job, StoreCondition, StoreWrite};
 use serde_json::json;
 
 use super::*;
+use crate::keys::REPLAY_KEYS;
 
 const OLD: &str = "evm";
 const NEW: &str = "switchyard.evm";
@@ -89,6 +90,18 @@ async fn filled(journal: &dyn Journal) {
             stored_of(OLD, "forever", json!(1), None),
             stored_of(OLD, "a|b", json!(2), Some(1_000)),
             stored_of("evm2", "forever", json!("another plugin's"), None),
+            stored_of(
+                REPLAY_KEYS,
+                "n|one",
+                json!(format!("{OLD}|{NETWORK}|paid#0")),
+                None,
+            ),
+            stored_of(
+                REPLAY_KEYS,
+                "n|other",
+                json!(format!("evm2|{NETWORK}|paid#0")),
+                None,
+            ),
             job_of(OLD, "j", 50),
             job_of("evm2", "j", 40),
         ])

@@ -38,11 +38,37 @@ pub(super) async fn check(
         }
     }
     let errors = found.errors();
-    if errors.is_empty() {
-        Ok(())
-    } else {
-        Err(StartError::Config(ConfigErrors(errors)))
+    if !errors.is_empty() {
+        return Err(StartError::Config(ConfigErrors(errors)));
     }
+    for id in without_section(&journal.plugin_ids().await.map_err(failed)?, survey) {
+        tracing::warn!(plugin = id, "plugin_not_configured: {}", not_configured(id));
+    }
+    Ok(())
+}
+
+/// Of these plugins, those that no section has.
+fn without_section<'i>(ids: &'i [String], survey: &Survey) -> Vec<&'i str> {
+    let is_configured = |id: &&String| survey.instances.iter().any(|one| one.manifest.id == **id);
+    let gone = ids.iter().filter(|id| !is_configured(id));
+    gone.map(String::as_str).collect()
+}
+
+fn not_configured(id: &str) -> String {
+    format!(
+        "the journal keeps payments of the plugin {id}, none of them open, and no configured file has this id. If a file got \
+         another id, stop, and run `switchyard plugin adopt {id} NEW`: otherwise every authorization that it has settled is new to it"
+    )
+}
+
+/// Sentences about plugins that the journal knows and that no section has.
+///
+/// # Errors
+/// When the journal can't be read.
+pub fn plugins_not_configured(journal: &JournalReader, survey: &Survey) -> Result<Vec<String>, JournalError> {
+    let ids = journal.read(journal::adopt::known_ids)?.unwrap_or_default();
+    let gone = without_section(&ids, survey);
+    Ok(gone.into_iter().map(not_configured).collect())
 }
 
 /// Returns the same errors, from a journal that other processes may use. It is only read.
@@ -293,6 +319,21 @@ mod tests {
 
     fn plan() -> Plan {
         journal::testkit::plan(ESCROW, "0x01")
+    }
+
+    #[tokio::test]
+    async fn a_plugin_of_ended_payments_that_no_section_has_is_named_with_the_command_that_keeps_them() {
+        let journal = journal().await;
+        let config = config("eip155:1", "evm", TENANT);
+        let ids = journal.plugin_ids().await.unwrap();
+        assert_eq!(ids, ["evm"]);
+        assert_eq!(
+            without_section(&ids, &survey(&config, "evm", json!({}))),
+            [] as [&str; 0]
+        );
+        let renamed = survey(&config, "evm2", json!({}));
+        assert_eq!(without_section(&ids, &renamed), ["evm"]);
+        assert!(not_configured("evm").contains("`switchyard plugin adopt evm NEW`"));
     }
 
     /// Two open payments of a tenant, whose plan calls the escrow.

@@ -41,7 +41,7 @@ use telemetry::metrics::Metrics;
 use tokio::sync::watch;
 
 pub use chain::Chains;
-pub use journal_requirements::missing_from_config;
+pub use journal_requirements::{missing_from_config, plugins_not_configured};
 pub use journals::{JournalReader, open_for_command};
 pub use preflight::{Preflight, cannot_listen, preflight};
 pub use reload::Report;

@@ -4,9 +4,10 @@
 use std::io::Write;
 use std::time::Duration;
 
-use super::{CheckCommand, CliError};
+use super::{CheckCommand, CliError, harmless};
 use crate::app::{
-    App, JournalReader, NetworkReport, Preflight, Survey, load_keys, missing_from_config, preflight,
+    App, JournalReader, NetworkReport, Preflight, Survey, load_keys, missing_from_config,
+    plugins_not_configured, preflight,
 };
 use crate::config::{Config, ConfigErrors, Network};
 use base::clock::{Clock as _, SystemClock};
@@ -24,6 +25,7 @@ pub(super) fn check(command: &CheckCommand, out: &mut dyn Write) -> Result<(), C
         Some(_) => "journal.postgres",
         None => "data.directory",
     };
+    let mut warnings = Vec::new();
     // A database that can't be reached is reported once.
     if let Ok(survey) = &survey
         && !machine
@@ -31,9 +33,15 @@ pub(super) fn check(command: &CheckCommand, out: &mut dyn Write) -> Result<(), C
             .any(|error| error.key == key && config.postgres.is_some())
     {
         let journal = JournalReader::new(&config.data_directory, config.postgres.as_ref());
-        match journal.and_then(|journal| missing_from_config(&journal, &config, survey, SystemClock.now_s()))
-        {
-            Ok(errors) => machine.extend(errors),
+        let read = journal.and_then(|journal| {
+            let errors = missing_from_config(&journal, &config, survey, SystemClock.now_s())?;
+            Ok((errors, plugins_not_configured(&journal, survey)?))
+        });
+        match read {
+            Ok((errors, sentences)) => {
+                machine.extend(errors);
+                warnings = sentences;
+            }
             Err(error) => {
                 let why = format!("the journal can't be read: {error}");
                 machine.push(config.source.error(key, why));
@@ -51,6 +59,9 @@ pub(super) fn check(command: &CheckCommand, out: &mut dyn Write) -> Result<(), C
     };
     let untried = try_sandboxes(&config, &survey).map_err(CliError::new)?;
     print(&config, &survey, out)?;
+    for warning in warnings {
+        writeln!(out, "\nwarning: {}", harmless::line(&warning))?;
+    }
     for why in untried {
         writeln!(
             out,
