@@ -35,56 +35,101 @@ fn main() {
     let lasts = Duration::from_secs(seconds);
     let fatal = Fatal::build(&[]);
     println!(
-        "how        process     settles  failed     alone p50 / p99 ms    beside p50 / p99 ms   p99 ratio   restart ms"
+        "where    how        process     settles  failed     alone p50 / p99 ms    beside p50 / p99 ms   p99 ratio   restart ms"
     );
     for how in [
         "segv", "abort", "exit0", "overflow", "thread", "fill", "hang", "spin", "flood",
     ] {
-        measure(&fatal, how, "process", lasts);
+        measure(&fatal, ("verify", how), Place::ItsOwn, lasts);
     }
+    measure(&fatal, ("judge", "segv"), Place::ItsOwn, lasts);
     for how in ["hang", "spin", "flood"] {
-        measure(&fatal, how, "none", lasts);
+        measure(&fatal, ("verify", how), Place::TheSame, lasts);
     }
     for how in ["segv", "abort", "exit0", "overflow", "thread"] {
-        measure(&fatal, how, "ends it", lasts);
+        measure(&fatal, ("verify", how), Place::Quarantine, lasts);
+    }
+    measure(&fatal, ("judge", "segv"), Place::Quarantine, lasts);
+    for at in [("create", "exit0"), ("start", "abort"), ("create", "hang")] {
+        measure(&fatal, at, Place::Quarantine, lasts);
     }
 }
 
-/// Has the plugin end the process, and starts it again: how long that takes.
-fn end_once(world: &mut World) -> Duration {
-    let body = payment(world, "the end");
-    let client = world.facilitator.client();
-    drop(client.post("/verify", body.to_string().as_bytes(), &[]));
-    world.facilitator.wait_exit();
+/// Where the broken plugin runs while it is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// In a process of its own from the start.
+    ItsOwn,
+    /// In the facilitator's process, which it does not end.
+    TheSame,
+    /// It ended the facilitator's process, or kept it from starting: what the start after it made of that.
+    Quarantine,
+}
+
+/// The route by which the broken plugin is called. One that breaks before it serves is not called by what it serves.
+fn route(at: &str) -> &'static str {
+    if at == "judge" { "/settle" } else { "/verify" }
+}
+
+/// Has the plugin end the process, or one start of it, and starts it again: how long that takes.
+fn end_once(world: &mut World, fatal: &Fatal, (at, how): (&str, &str)) -> Duration {
+    match at {
+        "verify" | "judge" => {
+            let body = payment(world, "the end");
+            let client = world.facilitator.client();
+            drop(client.post(route(at), body.to_string().as_bytes(), &[]));
+            world.facilitator.wait_exit();
+        }
+        _ => {
+            world.facilitator.kill();
+            world
+                .facilitator
+                .reconfigure(&fatal.section("never", how), &fatal.section(at, how));
+            if how != "hang" {
+                let _ = world.facilitator.restart_refused();
+            }
+        }
+    }
     let ended = Instant::now();
-    world.facilitator.restart();
+    if matches!(at, "verify" | "judge") {
+        world.facilitator.restart();
+    } else {
+        world.facilitator.restart_unready();
+    }
     ended.elapsed()
 }
 
-fn measure(fatal: &Fatal, how: &str, isolation: &str, lasts: Duration) {
-    let section = fatal.section("verify", how).replace(
-        "isolation = \"none\"",
-        match isolation {
-            "process" => "isolation = \"process\"",
-            _ => "isolation = \"none\"",
-        },
-    );
+fn measure(fatal: &Fatal, (at, how): (&str, &str), place: Place, lasts: Duration) {
+    let ends_starts = !matches!(at, "verify" | "judge");
+    let section = fatal
+        .section(if ends_starts { "never" } else { at }, how)
+        .replace(
+            "isolation = \"none\"",
+            match place {
+                Place::ItsOwn => "isolation = \"process\"",
+                Place::TheSame | Place::Quarantine => "isolation = \"none\"",
+            },
+        );
     let limits = "[limits]\naddress_requests_per_minute = 0\n";
     let mut world = World::builder().more(&format!("{section}{limits}")).start();
     // Fills caches and pools.
     settles(&world, Duration::from_secs(1));
     let alone = settles(&world, lasts);
-    let restart = (isolation == "ends it").then(|| end_once(&mut world));
+    let restart = (place == Place::Quarantine).then(|| end_once(&mut world, fatal, (at, how)));
     let world = world;
     let is_over = AtomicBool::new(false);
     let beside = std::thread::scope(|scope| {
         for caller in 0..BAD_CALLERS {
             let (world, is_over) = (&world, &is_over);
             scope.spawn(move || {
-                let body = payment(world, &format!("caller {caller}"));
-                while !is_over.load(Ordering::Relaxed) {
+                let client = world.facilitator.client();
+                for number in 0_u64.. {
+                    if is_over.load(Ordering::Relaxed) {
+                        break;
+                    }
                     // The answer says that its plugin does not serve, after the longest wait or at once.
-                    drop(world.facilitator.verify(&body));
+                    let body = payment(world, &format!("caller {caller}, {number}"));
+                    drop(client.post(route(at), body.to_string().as_bytes(), &[]));
                 }
             });
         }
@@ -95,11 +140,12 @@ fn measure(fatal: &Fatal, how: &str, isolation: &str, lasts: Duration) {
     });
     let ratio = beside.p99.as_micros() * 100 / alone.p99.as_micros().max(1);
     println!(
-        "{how:<10} {:<10} {:>8} {:>7} {:>12} / {:<10} {:>9} / {:<10} {}.{:02}       {}",
-        match isolation {
-            "none" => "the same",
-            "process" => "its own",
-            _ => "its own now",
+        "{at:<8} {how:<10} {:<10} {:>8} {:>7} {:>12} / {:<10} {:>9} / {:<10} {}.{:02}       {}",
+        match place {
+            Place::TheSame => "the same",
+            Place::ItsOwn => "its own",
+            Place::Quarantine if ends_starts => "none now",
+            Place::Quarantine => "its own now",
         },
         alone.count + beside.count,
         alone.failed + beside.failed,

@@ -58,6 +58,8 @@ pub struct Settings {
     pub folder: Option<PathBuf>,
     /// Polls follow the chain's blocks, as by default; otherwise they come every 50 ms, because the tests wait for them.
     pub follow_blocks: bool,
+    /// The shipped plugins run in processes of their own, also where [`ISOLATED`] is not set.
+    pub isolated: bool,
 }
 
 /// A Solana network as the configuration file has it. The strings are TOML lines.
@@ -75,7 +77,7 @@ pub struct SolanaNetwork {
 }
 
 impl SolanaNetwork {
-    fn toml(&self, follow_blocks: bool) -> Result<String, Error> {
+    fn toml(&self, follow_blocks: bool, isolation: &str) -> Result<String, Error> {
         let plugin = binaries::svm_plugin()?;
         let mut toml = String::new();
         let mut names = Vec::new();
@@ -99,27 +101,22 @@ impl SolanaNetwork {
                 toml += &format!("{key} = {value}\n");
             }
         }
-        Ok(toml + &format!("{}\n\n{}", self.network, section("svm", &plugin, &self.config)?))
+        Ok(toml
+            + &format!(
+                "{}\n\n{}",
+                self.network,
+                section("svm", &plugin, isolation, &self.config)?
+            ))
     }
 }
 
 /// A plugin file that is pinned, with its configuration.
-fn section(name: &str, plugin: &Path, config: &str) -> Result<String, Error> {
+fn section(name: &str, plugin: &Path, isolation: &str, config: &str) -> Result<String, Error> {
     let file = plugin.file_name().unwrap_or_default().to_string_lossy();
     let digest = binaries::sha256(plugin)?;
     Ok(format!(
-        "[plugin.{name}]\nfile = {file:?}\nsha256 = \"{digest}\"\n{}\n[plugin.{name}.config]\n{config}\n",
-        isolation()
+        "[plugin.{name}]\nfile = {file:?}\nsha256 = \"{digest}\"\n{isolation}\n[plugin.{name}.config]\n{config}\n"
     ))
-}
-
-/// Where the shipped plugins run: in processes of their own, where [`ISOLATED`] is set.
-fn isolation() -> &'static str {
-    match std::env::var_os(ISOLATED.0) {
-        // The tests of the boundary need the whole sandbox; these also run where a kernel lacks a part.
-        Some(_) => "isolation = \"process\"\nsandbox = \"partial\"\n",
-        None => "isolation = \"none\"\n",
-    }
 }
 
 /// The variable with which the shipped plugins are isolated in every test, and a value.
@@ -155,6 +152,17 @@ impl Settings {
             solana: None,
             folder: None,
             follow_blocks: false,
+            isolated: false,
+        }
+    }
+
+    /// Where the shipped plugins run.
+    fn isolation(&self) -> &'static str {
+        if self.isolated || std::env::var_os(ISOLATED.0).is_some() {
+            // The tests of the boundary need the whole sandbox; these also run where a kernel lacks a part.
+            "isolation = \"process\"\nsandbox = \"partial\"\n"
+        } else {
+            "isolation = \"none\"\n"
         }
     }
 
@@ -171,7 +179,7 @@ impl Settings {
             folder = folder.to_string(),
         );
         if let Some(solana) = &self.solana {
-            toml += &solana.toml(self.follow_blocks)?;
+            toml += &solana.toml(self.follow_blocks, self.isolation())?;
         }
         if self.rpc.is_empty() {
             return Ok(toml + &format!("\n{}\n", self.more));
@@ -200,7 +208,7 @@ impl Settings {
         for (key, line) in [
             ("file", format!("file = {file:?}\n")),
             ("sha256", format!("sha256 = \"{}\"\n", binaries::sha256(&plugin)?)),
-            ("isolation", isolation().to_owned()),
+            ("isolation", self.isolation().to_owned()),
         ] {
             if !self.plugin.lines().any(|own| own.starts_with(key)) {
                 toml += &line;
@@ -209,7 +217,10 @@ impl Settings {
         toml += &self.plugin;
         if let Some(config) = &self.auth_capture {
             let plugin = binaries::auth_capture_plugin()?;
-            toml += &format!("\n\n{}", section("auth-capture", &plugin, config)?);
+            toml += &format!(
+                "\n\n{}",
+                section("auth-capture", &plugin, self.isolation(), config)?
+            );
         }
         toml += &format!("\n\n{}\n", self.more);
         Ok(toml)

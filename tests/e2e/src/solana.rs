@@ -26,6 +26,7 @@ pub struct SolanaWorld {
     pub second: Proxy,
     pub chain: SolanaDevnet,
     fee_payers: Vec<SolanaKey>,
+    settings: Settings,
 }
 
 /// How a world is made.
@@ -56,6 +57,19 @@ impl SolanaWorld {
             network: String::new(),
             config: String::new(),
         }
+    }
+
+    /// Another process with the same configuration, and the plugin in a process of its own.
+    ///
+    /// # Panics
+    /// When it does not get ready.
+    #[must_use]
+    pub fn isolated(&self) -> Facilitator {
+        let settings = Settings {
+            isolated: true,
+            ..self.settings.clone()
+        };
+        Facilitator::start(&settings).unwrap_or_else(|error| panic!("{error}"))
     }
 
     /// A payment of [`PRICE`] by this buyer to the merchant, in the first token, with a fresh blockhash. Two of them are
@@ -372,6 +386,7 @@ impl Builder {
             second,
             chain,
             fee_payers,
+            settings,
         }
     }
 }

@@ -69,6 +69,19 @@ impl World {
         Facilitator::start(&self.settings).unwrap_or_else(|error| panic!("{error}"))
     }
 
+    /// The same, with the shipped plugins in processes of their own.
+    ///
+    /// # Panics
+    /// When it does not get ready.
+    #[must_use]
+    pub fn isolated(&self) -> Facilitator {
+        let settings = Settings {
+            isolated: true,
+            ..self.settings.clone()
+        };
+        Facilitator::start(&settings).unwrap_or_else(|error| panic!("{error}"))
+    }
+
     /// A payment of this buyer to the merchant. `buyer[1]` owns the contract wallet.
     #[must_use]
     pub fn payment(&self, buyer: usize) -> Payment {

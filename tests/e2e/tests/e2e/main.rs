@@ -30,6 +30,7 @@ mod protocol;
 mod provider;
 mod refusals;
 mod reload;
+mod same_answers;
 mod second_source;
 mod secrets;
 mod settlements;

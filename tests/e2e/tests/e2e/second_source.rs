@@ -119,9 +119,13 @@ fn t14_while_the_second_node_is_away_high_value_payments_wait_and_small_ones_do_
     world.second.on("*", Fault::Refuse);
     let much = world.payment(2).of(MUCH).v2();
     let hash = world.settle(&much).pending();
-    assert_eq!(world.transfers(), 1, "it has landed");
+    wait::until("it has landed", wait::LONG, || {
+        (world.transfers() == 1).then_some(())
+    });
     let little = world.payment(3).of(MUCH - 1).v2();
-    let _ = world.settle(&little).paid();
+    let _ = wait::until("a small one needs one node", wait::LONG, || {
+        Some(world.settle(&little)).filter(Reply::is_success)
+    });
     // A restart remembers which payments these are.
     world.facilitator.kill();
     world.facilitator.restart();
@@ -146,6 +150,9 @@ fn t14_a_fabricated_failure_is_no_failure_above_the_configured_value() {
     assert_eq!(world.settle(&much.v2()).pending(), hash);
     world.proxy.heal();
     world.chain.mine(1).expect("mines");
-    assert_eq!(world.settle(&much.v2()).paid(), hash);
+    let paid = wait::until("both nodes show it", wait::LONG, || {
+        Some(world.settle(&much.v2())).filter(Reply::is_success)
+    });
+    assert_eq!(paid.paid(), hash);
     assert_eq!((world.sent(), world.transfers()), (1, 1));
 }
