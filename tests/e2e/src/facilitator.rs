@@ -313,6 +313,29 @@ impl Facilitator {
         Ok((status, facilitator.log()))
     }
 
+    /// Starts one with the configuration `switchyard.toml` that is in this folder, which listens on this port, and returns when
+    /// every network is ready.
+    ///
+    /// # Errors
+    /// As [`Facilitator::start`].
+    pub fn of_folder(folder: &Path, port: u16) -> Result<Facilitator, Error> {
+        let facilitator = Facilitator {
+            folder: folder.to_owned(),
+            release: binaries::release_dir()?,
+            _temporary: None,
+            port,
+            environment: Vec::new(),
+            output: Output::Log,
+            terminal: None,
+            child: Mutex::new(None),
+            client: Client::new(&format!("http://127.0.0.1:{port}")),
+        };
+        facilitator.spawn()?;
+        facilitator.wait_listening()?;
+        facilitator.wait_ready()?;
+        Ok(facilitator)
+    }
+
     fn prepare(settings: &Settings) -> Result<Facilitator, Error> {
         let lost = |e: std::io::Error| Error(format!("cannot prepare a folder for the facilitator: {e}"));
         let (folder, temporary) = match &settings.folder {

@@ -6,6 +6,7 @@
 //! Not guaranteed: a key in an environment variable stays readable in the environment of the process while it runs; prefer
 //! a file. Custody signs for every caller: the callers check who may have what signed.
 
+pub mod keystore;
 mod source;
 
 /// For fuzz targets only.
@@ -31,7 +32,7 @@ use sdk_plugin::host::{SignRequest, Suite};
 use sdk_plugin::{Fault, HexBytes};
 use zeroize::Zeroizing;
 
-pub use source::{Environment, KeySource, ProcessEnvironment};
+pub use source::{Environment, KeySource, Password, ProcessEnvironment};
 
 /// A key to load.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,6 +50,35 @@ pub struct CustodyError {
     pub key: String,
     /// What is wrong, and what to do instead.
     pub why: String,
+}
+
+/// The 32 bytes of a key, for a new keystore: the number of a secp256k1 key, or the seed of an ed25519 key.
+///
+/// # Errors
+/// What is wrong with the source.
+pub fn secret(
+    source: &KeySource,
+    suite: Suite,
+    environment: &dyn Environment,
+) -> Result<Zeroizing<[u8; 32]>, String> {
+    Ok(match source::load(source, suite, environment)? {
+        PrivateKey::Secp256k1(key) => Zeroizing::new(key.to_bytes().into()),
+        PrivateKey::Ed25519(key) => Zeroizing::new(key.to_bytes()),
+    })
+}
+
+/// Whether 32 bytes are a private key.
+#[must_use]
+pub fn is_secret(bytes: &[u8; 32], suite: Suite) -> bool {
+    source::of_secret(bytes, suite, &KeySource::Env(String::new())).is_ok()
+}
+
+/// A keystore's password.
+///
+/// # Errors
+/// What is wrong with its source.
+pub fn password(password: &Password, environment: &dyn Environment) -> Result<Zeroizing<Vec<u8>>, String> {
+    source::password_of(password, environment)
 }
 
 /// What is to be signed, and for what: all that a signer needs for a decision of its own.
@@ -108,8 +138,7 @@ impl Custody {
                 key: spec.name.clone(),
                 why,
             };
-            let key = source::read(&spec.source, environment)
-                .and_then(|text| source::private_key(&text, spec.suite, &spec.source))
+            let key = source::load(&spec.source, spec.suite, environment)
                 .map(|private| Key::new(&spec.name, private))
                 .map_err(refuse)?;
             if let Some(twin) = keys

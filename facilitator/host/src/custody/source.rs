@@ -9,13 +9,13 @@ use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::ops::RangeInclusive;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use base::key_digests::BASE58;
 use sdk_plugin::host::Suite;
 use zeroize::Zeroizing;
 
-use super::PrivateKey;
+use super::{PrivateKey, keystore};
 
 /// Longest text of a key in bytes. A JSON array of 64 bytes, one per line, is far shorter.
 const MAX_BYTES: usize = 4_096;
@@ -27,6 +27,17 @@ pub enum KeySource {
     Env(String),
     /// A file that only its owner may read.
     File(PathBuf),
+    /// An encrypted keystore, and where its password is.
+    Keystore(PathBuf, Password),
+}
+
+/// The source of a keystore's password.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Password {
+    /// Name of an environment variable.
+    Env(String),
+    /// A file that only its owner may read. A line end after the password is not part of it.
+    File(PathBuf),
 }
 
 impl fmt::Display for KeySource {
@@ -34,6 +45,7 @@ impl fmt::Display for KeySource {
         match self {
             Self::Env(name) => write!(f, "environment variable {name}"),
             Self::File(path) => write!(f, "file {}", path.display()),
+            Self::Keystore(path, _) => write!(f, "keystore {}", path.display()),
         }
     }
 }
@@ -53,44 +65,78 @@ impl Environment for ProcessEnvironment {
     }
 }
 
-/// The text at the source, or what is wrong with it.
-pub(super) fn read(source: &KeySource, environment: &dyn Environment) -> Result<Zeroizing<String>, String> {
-    let bytes = match source {
-        KeySource::Env(name) => {
-            let value = environment
-                .get(name)
-                .ok_or_else(|| format!("{source} is not set; set it to the key, or name another source"))?;
-            Zeroizing::new(value.into_encoded_bytes())
-        }
-        KeySource::File(path) => {
-            let cannot = |error: std::io::Error| unreadable(source, error.kind());
-            let file = File::open(path).map_err(cannot)?;
-            // Of the open file, so that it can't be replaced in between.
-            let metadata = file.metadata().map_err(cannot)?;
-            if !metadata.is_file() {
-                return Err(format!("{source} is not a regular file"));
-            }
-            let mode = metadata.permissions().mode() & 0o7777;
-            if mode & 0o077 != 0 {
-                return Err(format!(
-                    "{source} can be read or changed by others (mode {mode:04o}); run: chmod 600 {}",
-                    path.display()
-                ));
-            }
-            read_file(file).map_err(cannot)?
+/// The key at the source, or what is wrong with it.
+pub(super) fn load(
+    source: &KeySource,
+    suite: Suite,
+    environment: &dyn Environment,
+) -> Result<PrivateKey, String> {
+    let text = match source {
+        KeySource::Env(name) => text_of(&format!("{source}"), variable(name, "the key", environment)?)?,
+        KeySource::File(path) => text_of(&format!("{source}"), private_file(source, path)?)?,
+        KeySource::Keystore(path, password) => {
+            let json = text_of(&format!("{source}"), private_file(source, path)?)?;
+            let password = password_of(password, environment)?;
+            let secret = keystore::open(&json, &password).map_err(|why| format!("{source} {why}"))?;
+            return of_secret(&secret, suite, source);
         }
     };
+    private_key(&text, suite, source)
+}
+
+fn text_of(name: &str, bytes: Zeroizing<Vec<u8>>) -> Result<Zeroizing<String>, String> {
     if bytes.len() > MAX_BYTES {
         return Err(format!(
-            "{source} holds more than {MAX_BYTES} bytes, which is no key"
+            "{name} holds more than {MAX_BYTES} bytes, which is no key"
         ));
     }
     match std::str::from_utf8(&bytes) {
         Ok(text) => Ok(Zeroizing::new(text.trim().to_owned())),
         Err(_) => Err(format!(
-            "{source} holds bytes that are no text; the key must be written as text"
+            "{name} holds bytes that are no text; the key must be written as text"
         )),
     }
+}
+
+fn variable(name: &str, what: &str, environment: &dyn Environment) -> Result<Zeroizing<Vec<u8>>, String> {
+    let value = environment.get(name).ok_or_else(|| {
+        format!("environment variable {name} is not set; set it to {what}, or name another source")
+    })?;
+    Ok(Zeroizing::new(value.into_encoded_bytes()))
+}
+
+/// A password as it is: only a line end after it is not part of it.
+pub(super) fn password_of(
+    password: &Password,
+    environment: &dyn Environment,
+) -> Result<Zeroizing<Vec<u8>>, String> {
+    let mut bytes = match password {
+        Password::Env(name) => variable(name, "the keystore's password", environment)?,
+        Password::File(path) => private_file(&KeySource::File(path.clone()), path)?,
+    };
+    while bytes.last().is_some_and(|last| matches!(last, b'\n' | b'\r')) {
+        bytes.pop();
+    }
+    Ok(bytes)
+}
+
+/// The content of a file that only its owner may read.
+fn private_file(source: &KeySource, path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
+    let cannot = |error: std::io::Error| unreadable(source, error.kind());
+    let file = File::open(path).map_err(cannot)?;
+    // Of the open file, so that it can't be replaced in between.
+    let metadata = file.metadata().map_err(cannot)?;
+    if !metadata.is_file() {
+        return Err(format!("{source} is not a regular file"));
+    }
+    let mode = metadata.permissions().mode() & 0o7777;
+    if mode & 0o077 != 0 {
+        return Err(format!(
+            "{source} can be read or changed by others (mode {mode:04o}); run: chmod 600 {}",
+            path.display()
+        ));
+    }
+    read_file(file).map_err(cannot)
 }
 
 fn unreadable(source: &KeySource, kind: ErrorKind) -> String {
@@ -104,6 +150,20 @@ fn unreadable(source: &KeySource, kind: ErrorKind) -> String {
         kind => {
             format!("{source} can't be read: {kind}; write the path of a regular file that holds the key")
         }
+    }
+}
+
+/// The key of 32 bytes: an ed25519 seed, or a number of secp256k1.
+pub(super) fn of_secret(secret: &[u8; 32], suite: Suite, source: &KeySource) -> Result<PrivateKey, String> {
+    match suite {
+        Suite::Secp256k1 => k256::ecdsa::SigningKey::from_slice(secret)
+            .map(|key| PrivateKey::Secp256k1(Box::new(key)))
+            .map_err(|_| {
+                format!("{source} holds a number that is no secp256k1 private key (0, or beyond the group's order)")
+            }),
+        Suite::Ed25519 => Ok(PrivateKey::Ed25519(Box::new(
+            ed25519_dalek::SigningKey::from_bytes(secret),
+        ))),
     }
 }
 
@@ -132,11 +192,7 @@ pub(super) fn private_key(text: &str, suite: Suite, source: &KeySource) -> Resul
                     "{source} must hold a secp256k1 private key: 32 bytes as 64 hex digits, with or without 0x"
                 )
             })?;
-            k256::ecdsa::SigningKey::from_slice(bytes.as_slice())
-                .map(|key| PrivateKey::Secp256k1(Box::new(key)))
-                .map_err(|_| {
-                    format!("{source} holds a number that is no secp256k1 private key (0, or beyond the group's order)")
-                })
+            of_secret(&bytes, suite, source)
         }
         Suite::Ed25519 => ed25519(text, source).map(|key| PrivateKey::Ed25519(Box::new(key))),
     }

@@ -323,7 +323,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_plugin_of_ended_payments_that_no_section_has_is_named_with_the_command_that_keeps_them() {
-        let journal = journal().await;
+        let journal = MemoryJournal::default();
+        let opened = opened_with(1, "evm|eip155:1|one", |_, _, _| {});
+        journal.commit(vec![opened]).await.unwrap();
         let config = config("eip155:1", "evm", TENANT);
         let ids = journal.plugin_ids().await.unwrap();
         assert_eq!(ids, ["evm"]);

@@ -111,6 +111,7 @@ pub fn load_keys(config: &Config) -> Result<Custody, ConfigErrors> {
         let member = match config.keys.get(&error.key).map(|key| &key.source) {
             Some(KeySource::File(_)) => ".file",
             Some(KeySource::Env(_)) => ".env",
+            Some(KeySource::Keystore(..)) => ".keystore",
             None => "",
         };
         let key = format!("keys.{}{member}", error.key);

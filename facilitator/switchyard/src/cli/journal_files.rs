@@ -1,13 +1,89 @@
 //! `switchyard journal verify`, `stats`, `backup` and `restore`: the journal as a whole.
 
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
 
 use super::payments::{absent, journal_of};
-use super::{BackupCommand, CliError, JournalCommand, RestoreCommand, export};
+use super::{CliError, ConfigFile, export};
 use crate::app::JournalReader;
 use journal::postgres::{Operator, Stats};
 use journal::sqlite::tools;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum JournalCommand {
+    /// Check the whole journal: the database, the chain of events, and that no row is missing. A process may be using it.
+    #[command(after_help = "\
+Example:
+  switchyard journal verify --config switchyard.toml
+
+A start checks the newest events only. This checks all of them; it takes some seconds for each million. With [journal] postgres
+it checks the events of every process that has written; the database checks its own pages.")]
+    Verify(ConfigFile),
+    /// Show the size of the journal and how many rows each table has.
+    #[command(after_help = "\
+Example:
+  switchyard journal stats --config switchyard.toml
+
+Rows are removed in time: [journal] keep_… in the configuration says when. Free bytes are used again. With [journal] postgres
+every row is counted, which may take some seconds for each million.")]
+    Stats(ConfigFile),
+    /// Write payments and what transactions cost as JSON Lines or CSV, for accounting. Works while a process runs.
+    #[command(after_help = "\
+Examples:
+  switchyard journal export --since 2026-11-01 --until 2026-12-01 --csv --out november.csv --config switchyard.toml
+  switchyard journal export --since 24h | jq -r 'select(.kind == \"cost\") | .transaction'
+
+A line of kind payment is one payment, by the time at which it was opened; its gasPaid is what its own transaction cost. A line
+of kind cost is a transaction that cost gas and is not the payment's own: it filled a slot, had no effect, or was a further
+step. So the sum of gasPaid is what the signers paid, as far as nodes have shown it. A transaction with several payments counts
+in parts. Amounts are atomic units of the asset, gasPaid is in native atomic units, times are UTC. In CSV a cell that a
+spreadsheet would read as a formula begins with '. Settlements that were removed in time ([journal] keep_settlement_days) are
+not in it.")]
+    Export(export::ExportCommand),
+    /// Write a copy of the journal to a new file, also while a process uses the journal.
+    #[command(after_help = "\
+Example:
+  switchyard journal backup /backups/switchyard-$(date +%F).sqlite --config switchyard.toml
+
+The copy is checked after it was written. It holds signed payments: only its owner can read it. With [journal] postgres, use
+pg_dump or continuous archiving instead.")]
+    Backup(BackupCommand),
+    /// Replace the journal with a backup. The process must be stopped.
+    #[command(after_help = "\
+Example:
+  switchyard journal restore /backups/switchyard-2026-11-29.sqlite --config switchyard.toml
+  switchyard releases --config switchyard.toml   # what is withheld now
+
+The backup is checked first. The files that it replaces are moved into a folder beside it. A payment that is unreleased in
+the backup may have been reported as success since: it is withheld until you allow it with `switchyard releases allow`.
+Payments that were started after the backup are not in it; the next start compares each signer's nonce with the chain
+and waits until it is known what was sent. With [journal] postgres, use the database's recovery instead: see the handbook's page
+PostgreSQL.")]
+    Restore(RestoreCommand),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct BackupCommand {
+    /// The file to write. It must not exist yet.
+    #[arg(value_name = "FILE")]
+    pub(super) to: PathBuf,
+    #[command(flatten)]
+    pub(super) file: ConfigFile,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RestoreCommand {
+    /// The backup, as `switchyard journal backup` wrote it.
+    #[arg(value_name = "FILE")]
+    pub(super) from: PathBuf,
+    /// Also restore a backup of another facilitator's journal.
+    #[arg(long)]
+    pub(super) any_origin: bool,
+    #[command(flatten)]
+    pub(super) file: ConfigFile,
+}
 
 pub(super) fn run(command: &JournalCommand, out: &mut dyn Write) -> Result<(), CliError> {
     match command {

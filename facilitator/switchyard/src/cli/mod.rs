@@ -11,8 +11,10 @@ mod export;
 #[cfg(test)]
 mod export_tests;
 mod harmless;
+mod init;
 mod journal_files;
 mod key_hash;
+mod keys;
 mod open_files;
 mod pause;
 mod payments;
@@ -27,6 +29,7 @@ mod reconcile;
 mod releases;
 mod serve;
 mod settings;
+mod shell;
 #[cfg(test)]
 mod tests;
 
@@ -37,7 +40,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::keys;
+use crate::config::keys as reference;
 
 #[derive(Debug, Parser)]
 #[command(
@@ -45,8 +48,8 @@ use crate::config::keys;
     version,
     about = "An x402 payment facilitator whose schemes and chains are plugins",
     after_help = "\
-From a plugin file to a running facilitator:
-  switchyard plugin inspect plugins/libswitchyard_evm.so   # prints the lines that load it
+From nothing to a running facilitator:
+  switchyard init --network base-sepolia                   # writes switchyard.toml with a new key
   switchyard check --config switchyard.toml                # finds errors before the start
   switchyard serve --config switchyard.toml                # opens the port; SIGTERM drains and stops it"
 )]
@@ -63,6 +66,17 @@ enum Command {
         /// For lists of processes.
         name: Option<String>,
     },
+    /// Write a first configuration with new keys that passes `check`. What is not given is typed.
+    #[command(after_help = "\
+Examples:
+  switchyard init                                               # questions on a terminal
+  switchyard init --network base-sepolia --network solana-devnet
+  switchyard init --network base --rpc base=https://node.example/KEY --tenant shop
+  switchyard init --network eip155:8217 --rpc eip155:8217=https://node.example --max-cost eip155:8217=50000000000000000
+
+It writes the configuration, and in the folder keys beside it an encrypted keystore for each family of networks, its password, and a
+tenant's API key. Keep the password elsewhere when others can read backups of that folder.")]
+    Init(init::InitCommand),
     /// Serve payments until SIGTERM or SIGINT.
     #[command(after_help = "\
 Example:
@@ -121,7 +135,7 @@ all nodes do.")]
     Releases(ReleasesCommand),
     /// Check, back up, restore and export the journal, and show what it holds.
     #[command(subcommand)]
-    Journal(JournalCommand),
+    Journal(journal_files::JournalCommand),
     /// List payments from the journal, the newest first. Works while a process runs, and after it.
     #[command(after_help = "\
 Examples:
@@ -159,12 +173,30 @@ Exit status 0: no difference; 1: differences; 2: no difference was found, and so
     /// Inspect plugin files, reload plugins, give one another id, and see which of them ended the process.
     #[command(subcommand)]
     Plugin(plugin::PluginCommand),
-    /// Make the hashes of API keys for the configuration.
+    /// Make and show the keys that sign transactions, and the hashes of API keys.
     #[command(subcommand)]
-    Key(KeyCommand),
+    Key(keys::KeyCommand),
     /// Show what can be configured.
     #[command(subcommand, name = "config")]
     Reference(ReferenceCommand),
+    /// Print the version, the commit that it was built from, and the plugin ABI.
+    Version,
+    /// Print a script that completes commands in a shell.
+    #[command(after_help = "\
+Examples:
+  switchyard completions bash > /etc/bash_completion.d/switchyard
+  switchyard completions zsh > ~/.zfunc/_switchyard
+  switchyard completions fish > ~/.config/fish/completions/switchyard.fish")]
+    Completions { shell: clap_complete::Shell },
+    /// Write a manual page for each command into a folder.
+    #[command(after_help = "\
+Example:
+  switchyard man --out /usr/local/share/man/man1")]
+    Man {
+        /// The folder. It must exist.
+        #[arg(long, value_name = "FOLDER")]
+        out: PathBuf,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -246,89 +278,6 @@ struct AllowCommand {
 }
 
 #[derive(Debug, Subcommand)]
-enum JournalCommand {
-    /// Check the whole journal: the database, the chain of events, and that no row is missing. A process may be using it.
-    #[command(after_help = "\
-Example:
-  switchyard journal verify --config switchyard.toml
-
-A start checks the newest events only. This checks all of them; it takes some seconds for each million. With [journal] postgres
-it checks the events of every process that has written; the database checks its own pages.")]
-    Verify(ConfigFile),
-    /// Show the size of the journal and how many rows each table has.
-    #[command(after_help = "\
-Example:
-  switchyard journal stats --config switchyard.toml
-
-Rows are removed in time: [journal] keep_… in the configuration says when. Free bytes are used again. With [journal] postgres
-every row is counted, which may take some seconds for each million.")]
-    Stats(ConfigFile),
-    /// Write payments and what transactions cost as JSON Lines or CSV, for accounting. Works while a process runs.
-    #[command(after_help = "\
-Examples:
-  switchyard journal export --since 2026-11-01 --until 2026-12-01 --csv --out november.csv --config switchyard.toml
-  switchyard journal export --since 24h | jq -r 'select(.kind == \"cost\") | .transaction'
-
-A line of kind payment is one payment, by the time at which it was opened; its gasPaid is what its own transaction cost. A line
-of kind cost is a transaction that cost gas and is not the payment's own: it filled a slot, had no effect, or was a further
-step. So the sum of gasPaid is what the signers paid, as far as nodes have shown it. A transaction with several payments counts
-in parts. Amounts are atomic units of the asset, gasPaid is in native atomic units, times are UTC. In CSV a cell that a
-spreadsheet would read as a formula begins with '. Settlements that were removed in time ([journal] keep_settlement_days) are
-not in it.")]
-    Export(export::ExportCommand),
-    /// Write a copy of the journal to a new file, also while a process uses the journal.
-    #[command(after_help = "\
-Example:
-  switchyard journal backup /backups/switchyard-$(date +%F).sqlite --config switchyard.toml
-
-The copy is checked after it was written. It holds signed payments: only its owner can read it. With [journal] postgres, use
-pg_dump or continuous archiving instead.")]
-    Backup(BackupCommand),
-    /// Replace the journal with a backup. The process must be stopped.
-    #[command(after_help = "\
-Example:
-  switchyard journal restore /backups/switchyard-2026-11-29.sqlite --config switchyard.toml
-  switchyard releases --config switchyard.toml   # what is withheld now
-
-The backup is checked first. The files that it replaces are moved into a folder beside it. A payment that is unreleased in
-the backup may have been reported as success since: it is withheld until you allow it with `switchyard releases allow`.
-Payments that were started after the backup are not in it; the next start compares each signer's nonce with the chain
-and waits until it is known what was sent. With [journal] postgres, use the database's recovery instead: see the handbook's page
-PostgreSQL.")]
-    Restore(RestoreCommand),
-}
-
-#[derive(Debug, Args)]
-struct BackupCommand {
-    /// The file to write. It must not exist yet.
-    #[arg(value_name = "FILE")]
-    to: PathBuf,
-    #[command(flatten)]
-    file: ConfigFile,
-}
-
-#[derive(Debug, Args)]
-struct RestoreCommand {
-    /// The backup, as `switchyard journal backup` wrote it.
-    #[arg(value_name = "FILE")]
-    from: PathBuf,
-    /// Also restore a backup of another facilitator's journal.
-    #[arg(long)]
-    any_origin: bool,
-    #[command(flatten)]
-    file: ConfigFile,
-}
-
-#[derive(Debug, Subcommand)]
-enum KeyCommand {
-    /// Read a tenant's API key from standard input and print the key_sha256 line for `[[tenants]]`.
-    #[command(after_help = "\
-Example: make a key, keep it for the tenant, and write its hash into the configuration:
-  openssl rand -hex 32 | tee shop.key | switchyard key hash")]
-    Hash,
-}
-
-#[derive(Debug, Subcommand)]
 enum ReferenceCommand {
     /// Print every key with type, default and meaning, as Markdown.
     Reference,
@@ -387,8 +336,14 @@ fn execute(command: Command, out: &mut dyn Write) -> Result<ExitCode, CliError> 
         Command::Payments(command) => payments::payments(&command, out),
         Command::Explain(command) => explain::explain(&command, out),
         Command::Plugin(command) => plugin::run(command, out),
-        Command::Key(KeyCommand::Hash) => key_hash::hash(io::stdin().lock(), out),
-        Command::Reference(ReferenceCommand::Reference) => Ok(out.write_all(keys::markdown().as_bytes())?),
+        Command::Init(command) => init::init(&command, out),
+        Command::Key(command) => keys::run(&command, out),
+        Command::Version => shell::version(out),
+        Command::Completions { shell } => shell::completions(shell, out),
+        Command::Man { out: folder } => shell::man(&folder, out),
+        Command::Reference(ReferenceCommand::Reference) => {
+            Ok(out.write_all(reference::markdown().as_bytes())?)
+        }
     };
     done.map(|()| ExitCode::SUCCESS)
 }

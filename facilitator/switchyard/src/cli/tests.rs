@@ -2,6 +2,7 @@ use std::path::Path;
 
 use clap::CommandFactory as _;
 
+use super::journal_files::{BackupCommand, JournalCommand, RestoreCommand};
 use super::*;
 use crate::app::NetworkReport;
 use base::nodes::NodeState;
@@ -27,11 +28,16 @@ fn the_command_line_is_valid_and_has_examples() {
         "plugin",
         "key",
         "config",
-        "switchyard plugin inspect plugins/",
+        "switchyard init --network",
     ] {
         assert!(text.contains(command), "{command} in {text}");
     }
-    for words in [["plugin", "inspect"], ["key", "hash"]] {
+    for words in [
+        ["plugin", "inspect"],
+        ["key", "hash"],
+        ["key", "new"],
+        ["key", "import"],
+    ] {
         let sub = help
             .find_subcommand_mut(words[0])
             .unwrap()

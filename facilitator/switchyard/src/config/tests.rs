@@ -1,5 +1,6 @@
 use std::collections::BTreeSet;
 
+use host::custody::Password;
 use http_api::{Scope, WaitUntil};
 
 use super::*;
@@ -179,6 +180,12 @@ allow_any_asset = true
 [keys.old]
 file = "old.key"
 suite = "ed25519"
+[keys.vault]
+keystore = "vault.json"
+password_file = "/run/credentials/vault"
+[keys.vault2]
+keystore = "vault2.json"
+password_env = "VAULT2"
 [server]
 listen = "[::1]:0"
 base_path = "/x402/"
@@ -277,6 +284,20 @@ gather_ms = 400
         config.keys["old"].source,
         KeySource::File("/etc/switchyard/old.key".into())
     );
+    assert_eq!(
+        config.keys["vault"].source,
+        KeySource::Keystore(
+            "/etc/switchyard/vault.json".into(),
+            Password::File("/run/credentials/vault".into())
+        )
+    );
+    assert_eq!(
+        config.keys["vault2"].source,
+        KeySource::Keystore(
+            "/etc/switchyard/vault2.json".into(),
+            Password::Env("VAULT2".into())
+        )
+    );
     let [shop, other, many] = config.tenants.as_slice() else {
         panic!("three tenants")
     };
@@ -352,7 +373,7 @@ key_sha256 = "${SECRET}"
         "c.toml:4: server.settle_wait_seconds: must be from 1 to 85",
         "c.toml:5: server.legacy0: must be true or false, not a whole number",
         "c.toml:6: sever: unknown section; did you mean \"server\"?",
-        "c.toml:7: keys.hot.env: is missing; write env = \"NAME_OF_A_VARIABLE\" or file = \"PATH\"",
+        "c.toml:7: keys.hot.env: is missing; write env = \"NAME_OF_A_VARIABLE\", file = \"PATH\" or keystore = \"PATH\"",
         "c.toml:10: keys.cold.file: stands beside env; write only one of them",
         "c.toml:11: networks.\"eip155:08453\": \"eip155:08453\" is not a CAIP-2 id; write e.g. [networks.\"eip155:8453\"]",
         "c.toml:12: networks.\"eip155:08453\".rpc[1]: the environment variable MISSING is not set; export MISSING=… \

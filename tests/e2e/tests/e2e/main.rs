@@ -14,6 +14,7 @@ mod concurrency;
 mod crash;
 mod endurance;
 mod fatal;
+mod first_steps;
 mod health;
 mod hostile;
 mod hostile_nodes;
