@@ -1,8 +1,9 @@
 //! `cargo xtask lint`: what a change must pass in addition to the tests.
 
-use crate::{Failure, cargo, citations, contracts, house, links, quotes, words};
+use crate::{Failure, cargo, citations, contracts, house, links, monitoring, quotes, words};
 
-/// Checks formatting, citations, links, words, clippy, rustdoc, the boundary's schemas and the test contracts. A warning fails.
+/// Checks formatting, citations, links, words, monitoring, clippy, rustdoc, the boundary's schemas and the test contracts. A warning
+/// fails.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   cargo xtask lint                everything
@@ -25,6 +26,8 @@ enum Part {
     Text,
     /// Crates, layers, circles, and sizes of files and functions (tests/xtask/house.toml)
     House,
+    /// Alert rules, dashboard and runbook, as `cargo xtask monitoring` checks them
+    Monitoring,
     /// clippy over all targets
     Clippy,
     /// rustdoc of all crates
@@ -50,6 +53,10 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     if wanted(Part::House) {
         crate::paint::heading("Crates, layers and sizes");
         house::check()?;
+    }
+    if wanted(Part::Monitoring) {
+        crate::paint::heading("Alert rules, dashboard and runbook");
+        monitoring::lint()?;
     }
     if wanted(Part::Clippy) {
         clippy()?;

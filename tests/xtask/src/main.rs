@@ -14,6 +14,7 @@ mod full;
 mod house;
 mod links;
 mod lint;
+mod monitoring;
 mod paint;
 mod previous;
 mod quotes;
@@ -57,6 +58,8 @@ enum Command {
     Bench(bench::Args),
     /// Check formatting, citations, links, words, clippy, rustdoc and test contracts
     Lint(lint::Args),
+    /// Check alert rules, dashboard and runbook against each other and the code
+    Monitoring(monitoring::Args),
     /// Build the handbook as HTML
     Docs(docs::Args),
     /// Start an EVM and a Solana dev chain with funded keys; they run until Ctrl-C
@@ -90,6 +93,7 @@ fn main() -> ExitCode {
         Command::Chaos(args) => chaos::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Lint(args) => lint::run(&args),
+        Command::Monitoring(args) => monitoring::run(&args),
         Command::Docs(docs::Args {}) => docs::run(),
         Command::Devnet(args) => devnet::run(&args),
         Command::Contracts(args) => contracts::run(&args),
