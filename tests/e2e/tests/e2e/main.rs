@@ -15,6 +15,7 @@ mod crash;
 mod endurance;
 mod fatal;
 mod first_steps;
+mod handbook;
 mod health;
 mod hostile;
 mod hostile_nodes;

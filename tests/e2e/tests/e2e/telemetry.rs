@@ -1,5 +1,8 @@
 //! Logs and metrics that fail change nothing for a payment.
 
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+
 use devnet::Mining;
 use e2e::payment::PRICE;
 use e2e::{Output, World, wait};
@@ -85,4 +88,50 @@ fn the_log_line_of_an_answer_and_the_reply_have_the_id_of_the_request() {
         let answered = log.lines().find(|line| line.contains("answered: refused"))?;
         answered.contains("order-17").then_some(())
     });
+}
+
+#[test]
+fn promtool_has_nothing_to_object_to_in_the_metrics_of_a_process_with_traffic() {
+    let found = Command::new("promtool").arg("--version").output();
+    if found.is_err() {
+        // `.ci/run` installs it. A developer's machine may do without.
+        eprintln!(
+            "not checked: promtool is not on the PATH (`cargo xtask monitoring --help` says how to install it)"
+        );
+        return;
+    }
+    let world = World::start();
+    let body = world.payment(2).v2();
+    world.verify(&body).valid();
+    let _ = world.settle(&body).paid();
+    let _ = world.settle(&body).failed(reason::DUPLICATE);
+    assert_eq!(world.facilitator.post("/settle", b"{").status, 400);
+    let text = world.facilitator.get("/metrics").text;
+    assert_eq!(
+        world.metric("switchyard_settlements_total", "outcome=\"paid\""),
+        1,
+        "{text}"
+    );
+    // The objectives in docs/monitoring/prometheus/slo.yml select these by their text.
+    for text_of_rules in [
+        "le=\"1\"",
+        "le=\"25\"",
+        "outcome=\"success\",path=\"/settle\"",
+        "outcome=\"valid\",path=\"/verify\"",
+    ] {
+        assert!(text.contains(text_of_rules), "{text_of_rules}\n{text}");
+    }
+    let mut check = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("promtool starts");
+    let mut input = check.stdin.take().expect("a pipe");
+    input.write_all(text.as_bytes()).expect("promtool reads");
+    drop(input);
+    let output = check.wait_with_output().expect("promtool ends");
+    let printed = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && printed.is_empty(), "{printed}\n{text}");
 }
