@@ -33,6 +33,8 @@ pub struct Network {
     pub instance: Arc<Instance>,
     /// Notified when its nodes seem not to answer: the network is then checked at once.
     pub suspect: Notify,
+    /// Notified when a plugin of its schemes seems not to run: the schemes are then checked at once.
+    pub schemes_suspect: Notify,
     has_chain: bool,
     state: RwLock<NetworkState>,
 }
@@ -75,6 +77,7 @@ impl Network {
             driver,
             instance,
             suspect: Notify::new(),
+            schemes_suspect: Notify::new(),
             has_chain: true,
             state: RwLock::new(state),
         }

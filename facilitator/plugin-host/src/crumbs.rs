@@ -19,6 +19,7 @@ use memmap2::MmapMut;
 use parking_lot::Mutex;
 
 mod last_run;
+mod stack;
 
 pub use last_run::{Busy, Cause, Doing, Fatal, LastRun, Payment};
 
@@ -54,6 +55,10 @@ const CELLS: usize = 1_024;
 const WORDS: usize = head::WORDS + CELLS * cell::WORDS;
 /// A cause: `exit` was called, and not by this program.
 const EXIT: u64 = 1 << 32;
+/// A cause: a file that was opened kept the process from everything else.
+const HANG: u64 = 1 << 33;
+/// EX_SOFTWARE of sysexits.h.
+const STATUS: i32 = 70;
 /// The file of this process.
 struct Crumbs {
     words: &'static [AtomicU64],
@@ -193,15 +198,32 @@ fn address(context: &crash_handler::CrashContext) -> u64 {
     }
 }
 
-/// This program drops its [`Record`] before it ends. An exit without that is not its own: 70 is EX_SOFTWARE of sysexits.h.
+/// This program drops its [`Record`] before it ends. An exit without that is not its own.
 extern "C" fn at_exit() {
     let Some(crumbs) = CRUMBS.get() else { return };
     if crumbs.get(head::ENDED) != 0 {
         return;
     }
-    crumbs.record(EXIT, thread_id(), 0);
+    crumbs.record(EXIT, thread_id(), stack::caller_in_a_file());
+    end()
+}
+
+fn end() -> ! {
     // SAFETY: ends the process without running further functions.
-    unsafe { libc::_exit(70) }
+    unsafe { libc::_exit(STATUS) }
+}
+
+/// Ends the process because the file of an instance does not get open: it holds the loader's lock, for which any thread may wait.
+/// The next start runs it in a process of its own. Returns where nothing is recorded.
+pub(crate) fn end_for_hanging(instance: u64) {
+    let Some(crumbs) = CRUMBS.get() else { return };
+    let cells = (0..CELLS).map(|number| head::WORDS + number * cell::WORDS);
+    let loads = |at: &usize| {
+        crumbs.get(at + cell::INSTANCE) == instance && crumbs.get(at + cell::WHAT) == Doing::Load.number()
+    };
+    let thread = cells.filter(loads).map(|at| crumbs.get(at + cell::THREAD)).next();
+    crumbs.record(HANG, thread.unwrap_or_default(), 0);
+    end()
 }
 
 fn thread_id() -> u64 {

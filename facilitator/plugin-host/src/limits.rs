@@ -28,7 +28,7 @@ impl Default for Limits {
             call_timeout: Duration::from_secs(20),
             host_calls: 1_024,
             queued_tasks: 4_096,
-            create_timeout: Duration::from_secs(30),
+            create_timeout: Duration::from_secs(10),
         }
     }
 }

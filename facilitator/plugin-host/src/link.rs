@@ -111,13 +111,13 @@ impl Link {
             .done();
         let mut state = self.state.lock();
         if state.over {
-            return Err(Fault::new(FaultKind::Shutdown, "the plugin is ending"));
+            return Err(down("the plugin is ending"));
         }
         let is_start = operation == OperationKind::Start;
         let up = match &mut state.up {
             Some(up) if up.started || is_start => up,
-            Some(_) => return Err(Fault::unavailable("the plugin's process starts")),
-            None => return Err(Fault::unavailable(state.why_down.clone())),
+            Some(_) => return Err(down("the plugin's process starts")),
+            None => return Err(down(&state.why_down)),
         };
         if up.waiting.bytes() > MOST_WAITING_BYTES {
             let message = "the plugin's process reads slower than it is called";
@@ -288,6 +288,11 @@ impl Waiting {
         }
         true
     }
+}
+
+/// Not a fault of a node: those who call learn that the plugin itself does not run.
+fn down(why: &str) -> Fault {
+    Fault::new(FaultKind::Shutdown, why)
 }
 
 #[cfg(test)]

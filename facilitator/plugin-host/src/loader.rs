@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use sdk_plugin::abi::raw::EntryFn;
 use sdk_plugin::{ChainDriver, Manifest, SchemeHandler};
@@ -15,7 +16,7 @@ use tokio::sync::oneshot;
 
 use super::config;
 use super::create::{create, table_manifest};
-use super::crumbs::{Doing, inside};
+use super::crumbs::{self, Doing, inside};
 use super::error::{ErrorKind, PluginError};
 use super::instance::{HealthProbe, Instance};
 use super::isolated::{self, Isolation, RunnerSettings};
@@ -143,6 +144,9 @@ pub async fn load(request: LoadRequest) -> Result<Loaded, PluginError> {
     } = request;
     let plugin = path.clone();
     let limits = instance.limits;
+    let instance_id = instance.instance_id;
+    let is_opening = Arc::new(AtomicBool::new(false));
+    let opening = Arc::clone(&is_opening);
     let open = move |runtime| {
         let bytes = manifest::read_file(&path)?;
         let inspected = inspect_bytes(&path, &bytes)?;
@@ -153,8 +157,11 @@ pub async fn load(request: LoadRequest) -> Result<Loaded, PluginError> {
         let settings = match isolation {
             Isolation::None => {
                 let before = Surroundings::now();
-                let created = inside(instance.instance_id, Doing::Load, || open(&path, &copy))
-                    .and_then(|entry| create(&path, entry, manifest.clone(), instance, runtime));
+                opening.store(true, Ordering::Release);
+                let entry = inside(instance.instance_id, Doing::Load, || open(&path, &copy));
+                opening.store(false, Ordering::Release);
+                let created =
+                    entry.and_then(|entry| create(&path, entry, manifest.clone(), instance, runtime));
                 for what in before.restore() {
                     tracing::warn!(
                         plugin = manifest.id,
@@ -182,7 +189,17 @@ pub async fn load(request: LoadRequest) -> Result<Loaded, PluginError> {
             settings,
         }))
     };
-    let opened = match run_on_thread(&plugin, limits, open).await? {
+    let opened = run_on_thread(&plugin, limits, open).await;
+    if opened.is_err() && is_opening.load(Ordering::Acquire) {
+        tracing::error!(
+            plugin = %plugin.display(),
+            "plugin_hangs_while_it_is_loaded: its file was not opened within {} s, and any thread may wait for it: this process ends \
+             with status 70, and the next one runs this plugin in a process of its own",
+            limits.create_timeout.as_secs()
+        );
+        crumbs::end_for_hanging(instance_id);
+    }
+    let opened = match opened? {
         Opening::Done(opened) => opened,
         Opening::Isolated(isolated) => isolated.open(&plugin).await?,
     };

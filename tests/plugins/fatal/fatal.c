@@ -1,7 +1,7 @@
 /* A scheme that ends its process. Where and how is in its configuration: the tests load it beside a scheme that works, and see
  * what it costs. Otherwise its payments are calls of an asset's approve(address,uint256), which need no buyer.
  *
- * "at": load create start check identify verify plan judge never     "how": abort exit exit0 segv overflow thread hang
+ * "at": load create start check identify verify plan judge never     "how": abort exit exit0 segv overflow thread texit hang
  * spin flood fill     "mark": only in calls whose request has this text; then the
  * payments without it are judged as paid */
 #include <ctype.h>
@@ -36,6 +36,11 @@ static void *on_a_thread(void *nothing) {
   return NULL;
 }
 
+static void *exits_on_a_thread(void *nothing) {
+  (void)nothing;
+  exit(0);
+}
+
 /* the host, for a flood of log lines */
 static const x402p_host *its_host;
 
@@ -55,6 +60,7 @@ static void end(const char *how) {
   if (!strcmp(how, "segv")) *(volatile int *)8 = 1;
   if (!strcmp(how, "overflow")) deeper(NULL, 0);
   if (!strcmp(how, "thread") && !pthread_create(&thread, NULL, on_a_thread, NULL)) pthread_join(thread, NULL);
+  if (!strcmp(how, "texit") && !pthread_create(&thread, NULL, exits_on_a_thread, NULL)) pthread_join(thread, NULL);
   for (;;) pause();
 }
 

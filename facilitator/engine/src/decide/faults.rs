@@ -8,7 +8,7 @@ pub(crate) fn public_message(fault: &Fault) -> &'static str {
         FaultKind::Unavailable => "a node or service of this network did not answer; try again",
         FaultKind::Deadline => "this network's handler did not answer in time; try again",
         FaultKind::Overloaded => "this network's handler is overloaded; try again",
-        FaultKind::Shutdown | FaultKind::Cancelled => "this network's handler is stopping; try again",
+        FaultKind::Shutdown | FaultKind::Cancelled => "this network's handler does not run now; try again",
         FaultKind::Invalid
         | FaultKind::Unsupported
         | FaultKind::Panic

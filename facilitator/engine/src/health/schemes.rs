@@ -46,6 +46,7 @@ impl Checks {
             tokio::select! {
                 biased;
                 () = run.schemes_due.notified() => {}
+                () = run.network.schemes_suspect.notified() => {}
                 () = tokio::time::sleep(pause) => {}
             }
         }
@@ -92,6 +93,10 @@ impl Checks {
         let last = kind.check_result();
         match last {
             _ if fault.kind == FaultKind::Unsupported => SchemeCheck::ready(),
+            // A plugin that does not run serves nothing, whatever it answered before.
+            Some(_) if fault.kind == FaultKind::Shutdown => {
+                SchemeCheck::not_ready("its plugin does not run now")
+            }
             // Without an answer, the last result stays. If nodes are down, the network's own checks report it.
             Some(last) if passes_by_itself(fault.kind) => last,
             _ => SchemeCheck::not_ready(format!("its check failed: {fault}")),

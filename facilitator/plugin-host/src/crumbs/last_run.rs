@@ -3,7 +3,7 @@
 use base::calls::aside::Subject;
 use sdk_plugin::operation::OperationKind;
 
-use super::{EXIT, MAGIC, WORDS, cell, head};
+use super::{EXIT, HANG, MAGIC, WORDS, cell, head};
 
 /// What a thread does in a plugin's code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,6 +60,8 @@ pub enum Cause {
     Signal(i32),
     /// Code that is not ours called `exit`.
     Exit,
+    /// Opening a file did not end, and kept other threads waiting.
+    Hang,
 }
 
 /// What is known of the end of a process that did not end in order.
@@ -142,6 +144,7 @@ impl LastRun {
         let cause = match word(head::CAUSE) {
             0 => None,
             EXIT => Some(Cause::Exit),
+            HANG => Some(Cause::Hang),
             signal => i32::try_from(signal).ok().map(Cause::Signal),
         };
         let cells = words

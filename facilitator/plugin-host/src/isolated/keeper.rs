@@ -287,7 +287,7 @@ impl Keeper {
             self.bridge.scopes.aside.record(scope, at_ms);
         }
         let fault = Fault {
-            kind: FaultKind::Unavailable,
+            kind: FaultKind::Shutdown,
             message: format!("plugin {}: {why}", self.setup.manifest.id),
             retry_after_ms: u64::try_from(pause.as_millis()).ok(),
         };

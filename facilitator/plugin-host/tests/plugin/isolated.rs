@@ -220,11 +220,11 @@ async fn t07_a_process_that_writes_nonsense_or_nothing_is_ended_and_started_agai
     for (what, kinds, why) in [
         (
             "noise",
-            &[FaultKind::Unavailable][..],
+            &[FaultKind::Shutdown][..],
             "plugin attacker: its process was ended: it wrote what is no message (a frame of an unknown kind)",
         ),
         // Without a descriptor it can neither answer nor read what is sent to it.
-        ("mute", &[FaultKind::Unavailable, FaultKind::Deadline], ""),
+        ("mute", &[FaultKind::Shutdown, FaultKind::Deadline], ""),
     ] {
         let limits = Limits {
             call_timeout: Duration::from_secs(1),
@@ -363,7 +363,7 @@ async fn law6_the_payment_that_ends_its_process_is_named_among_others() {
                 identify(&plugin, &calls, "b"),
             );
             let fault = ended.expect_err("its process ends");
-            assert_eq!(fault.kind, FaultKind::Unavailable, "{how}: {fault}");
+            assert_eq!(fault.kind, FaultKind::Shutdown, "{how}: {fault}");
             let is_set_aside = calls.aside.check(1, &subject("crafted")).is_some();
             assert_eq!(is_set_aside, times == 2, "{how}, {times} times");
         }

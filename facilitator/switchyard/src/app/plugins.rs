@@ -7,6 +7,7 @@ use std::sync::Arc;
 use base::calls::CallTable;
 use base::service::RouteTerms;
 use engine::registry::{Checked, Granted, Instance, Kind, Network, NetworkSettings, Registry, spelled};
+use futures_util::future::join_all;
 use host::custody::Custody;
 use host::rpc::MethodList;
 use host::services::{FamilyMethods, HostResources, InstanceGrants, InstanceHost};
@@ -52,27 +53,40 @@ pub(super) async fn load(
         });
         quarantine.record(running.collect());
     }
-    for (number, one) in (1..).zip(&survey.instances) {
-        let grants = InstanceGrants {
-            instance: number,
-            plugin: one.manifest.id.clone(),
-            services: one.manifest.services.iter().cloned().collect(),
-            methods: methods.clone(),
-            authorizers: one.instance.authorizers.clone(),
-        };
-        let host = Arc::new(InstanceHost::new(grants, resources.clone()));
-        let blame = quarantine
-            .as_deref()
-            .and_then(|quarantine| quarantine.why(&one.instance.name, &one.sha256.to_string()));
-        let isolation = isolation(one, blame.as_deref());
-        let plugin = load_one(
-            config,
-            one,
-            number,
-            (Arc::clone(&host), Arc::clone(&resources.calls)),
-            isolation,
-        )
-        .await?;
+    let prepared: Vec<Prepared<'_>> = (1..)
+        .zip(&survey.instances)
+        .map(|(number, one)| {
+            let grants = InstanceGrants {
+                instance: number,
+                plugin: one.manifest.id.clone(),
+                services: one.manifest.services.iter().cloned().collect(),
+                methods: methods.clone(),
+                authorizers: one.instance.authorizers.clone(),
+            };
+            let blame = quarantine
+                .as_deref()
+                .and_then(|quarantine| quarantine.why(&one.instance.name, &one.sha256.to_string()));
+            Prepared {
+                number,
+                one,
+                host: Arc::new(InstanceHost::new(grants, resources.clone())),
+                isolation: isolation(one, blame.as_deref()),
+                blame,
+            }
+        })
+        .collect();
+    let mut plugins = load_all(config, &prepared, resources).await?;
+    for Prepared {
+        number,
+        one,
+        host,
+        blame,
+        ..
+    } in prepared
+    {
+        let plugin = plugins
+            .remove(&number)
+            .unwrap_or_else(|| Err("it was not loaded".to_owned()));
         let plugin = plugin.map_err(|why| match &blame {
             Some(blame) => format!("{blame}; in a process of its own it does not run either: {why}"),
             None => why,
@@ -90,14 +104,14 @@ pub(super) async fn load(
                 if let Some(quarantine) = quarantine.as_deref_mut() {
                     quarantine.record_code(number, plugin.code);
                 }
-                tracing::info!(plugin = %one.manifest.id, version = %one.manifest.version, sha256 = %one.sha256, "plugin_loaded");
+                tracing::info!(plugin = %one.manifest.id, instance = one.instance.name, version = %one.manifest.version, sha256 = %one.sha256, "plugin_loaded");
                 plugin::Handlers {
                     schemes: plugin.schemes,
                     drivers: plugin.drivers,
                 }
             }
             Err(why) => {
-                tracing::error!(plugin = %one.manifest.id, sha256 = %one.sha256,
+                tracing::error!(plugin = %one.manifest.id, instance = one.instance.name, sha256 = %one.sha256,
                     "plugin_not_loaded: nothing of it is served, and its recorded payments wait: {why}");
                 // Its reason has paths and texts of the plugin: those who read a fault or /ready may not read the log.
                 let name = &one.instance.name;
@@ -118,6 +132,45 @@ pub(super) async fn load(
     }
     let registry = register(config, survey, custody, &loaded).map_err(StartError::Other)?;
     Ok((registry, loaded))
+}
+
+/// An instance before its file is loaded.
+struct Prepared<'a> {
+    number: u64,
+    one: &'a SurveyedPlugin,
+    host: Arc<InstanceHost>,
+    isolation: Isolation,
+    blame: Option<String>,
+}
+
+/// Loads the files, those with processes of their own all at once: one that hangs there keeps no other waiting. In this process
+/// they are loaded one after the other, so that what one of them changes is put back before the next.
+async fn load_all(
+    config: &Config,
+    prepared: &[Prepared<'_>],
+    resources: &HostResources,
+) -> Result<BTreeMap<u64, Result<Loaded, String>>, StartError> {
+    let load = |one: &Prepared<'_>| {
+        let host = (Arc::clone(&one.host), Arc::clone(&resources.calls));
+        let (number, isolation) = (one.number, one.isolation.clone());
+        let surveyed = one.one.clone();
+        async move {
+            let loaded = load_one(config, &surveyed, number, host, isolation).await;
+            loaded.map(|loaded| (number, loaded))
+        }
+    };
+    let (isolated, others): (Vec<_>, Vec<_>) = prepared
+        .iter()
+        .partition(|one| matches!(one.isolation, Isolation::Process(_)));
+    let in_order = async {
+        let mut loaded = Vec::new();
+        for one in others {
+            loaded.push(load(one).await);
+        }
+        loaded
+    };
+    let (isolated, others) = tokio::join!(join_all(isolated.into_iter().map(load)), in_order);
+    isolated.into_iter().chain(others).collect()
 }
 
 fn authorizers(one: &SurveyedPlugin, custody: &Custody) -> Vec<Authorizer> {

@@ -148,7 +148,15 @@ impl Quarantine {
                 add(&mut self.entries, plugin, end);
             }
             None => {
-                for (plugin, what) in suspects(&last, &running) {
+                let suspects = suspects(&last, &running);
+                if suspects.is_empty() {
+                    tracing::warn!(
+                        "process_ended_out_of_order: {}, and no plugin was at work. If that happens again, a thread of a plugin may be \
+                         the cause: isolation = \"process\" in the sections of plugins shows whose",
+                        ended(&last)
+                    );
+                }
+                for (plugin, what) in suspects {
                     tracing::warn!(plugin = plugin.name, "plugin_suspected: {what}");
                     let end = End {
                         at_ms: now_ms,
@@ -244,6 +252,7 @@ fn blamed<'a>(last: &LastRun, running: &'a [Running]) -> Option<(&'a Running, St
             plugin_host::signal_text(signal)
         ),
         Cause::Exit => "it called exit, which ended the last process".to_owned(),
+        Cause::Hang => "it did not return, which ended the last process".to_owned(),
     };
     if let Some(busy) = last.of_the_dead() {
         let plugin = running.iter().find(|one| one.id == busy.instance)?;
@@ -274,11 +283,22 @@ fn suspects<'a>(last: &LastRun, running: &'a [Running]) -> Vec<(&'a Running, Str
     let at_work = running.iter().filter_map(|plugin| {
         let busy = last.busy.iter().find(|busy| busy.instance == plugin.id)?;
         let doing = busy.doing.map(crumbs::Doing::text).unwrap_or_default();
-        let what =
-            format!("the last process was killed, or its machine stopped, while this plugin was {doing}");
-        Some((plugin, what))
+        Some((plugin, format!("{}, while this plugin was {doing}", ended(last))))
     });
     at_work.collect()
+}
+
+/// How a process ended that nobody is blamed for.
+fn ended(last: &LastRun) -> String {
+    match last.fatal.map(|fatal| fatal.cause) {
+        None => "the last process was killed, or its machine stopped".to_owned(),
+        Some(Cause::Exit) => "a thread of unknown code called exit in the last process".to_owned(),
+        Some(Cause::Hang) => "the last process ended because a file was not opened in time".to_owned(),
+        Some(Cause::Signal(signal)) => format!(
+            "the last process ended by the signal {} in unknown code",
+            plugin_host::signal_text(signal)
+        ),
+    }
 }
 
 fn add(entries: &mut Vec<Entry>, plugin: &Running, end: End) {

@@ -238,7 +238,8 @@ impl Reloader {
             let is_gone = !now.iter().any(|tenant| tenant.access.name == old.access.name);
             if is_gone {
                 lines.push(format!(
-                    "tenant {} is gone: its keys are refused",
+                    "tenant {} is gone: its keys are refused. The next start still needs its section while a payment of it is open \
+                     or held",
                     old.access.name
                 ));
             }
@@ -252,7 +253,7 @@ impl Reloader {
 }
 
 fn measure(metrics: &Metrics, one: &Serving) {
-    let labels = [("plugin", one.plugin.manifest.id.as_str())];
+    let labels = [("plugin", one.plugin.instance.name.as_str())];
     metrics.set("switchyard_plugin_generation", &labels, f64::from(one.generation));
 }
 

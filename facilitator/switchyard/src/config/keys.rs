@@ -102,7 +102,7 @@ pub const KEYS: &[Key] = &[
     key("journal", "keep_settlement_days", "days, 30 to 36500", D("400"), "How long a finished payment can be found in lists. At least `keep_detail_days`."),
     key("plugins", "directory", "path", D("\"plugins\""), "Where plugin files are; a relative path starts at the configuration file's folder."),
     key("plugins", "trusted_keys", "list of minisign public keys", D("[]"), "A file that one of these keys signed (`FILE.minisig` beside it) needs no `sha256`, and runs in the facilitator's process unless its entry says otherwise."),
-    key("plugins", "strict", "true or false", D("false"), "Refuse to start if a plugin does not load or start. Without it, what that plugin serves is not ready, and everything else is served."),
+    key("plugins", "strict", "true or false", D("false"), "Refuse to start if a plugin does not load or start. Without it, what that plugin serves is not ready, and everything else is served. A file that is missing, damaged or another one than the pinned is an error of the configuration, and refuses the start all the same."),
     key("plugins", "dev", "true or false", D("false"), "Load plugin files without `sha256`. For development only."),
     key("keys.*", "env", "name of a variable", Optional, "The environment variable that holds the private key. secp256k1: 64 hex digits, with or without 0x. ed25519: the seed in the same form, the key pair in base58 as wallets export it, or a JSON array of 64 numbers. Set one of this, `file` and `keystore`."),
     key("keys.*", "file", "path", Optional, "The file that holds the private key, in the same forms. Only its owner may read it (mode 0600). Set one of this, `env` and `keystore`."),

@@ -57,13 +57,17 @@ fn law6_a_plugin_that_ends_the_process_costs_a_restart_and_then_its_own_process(
             "it called exit, which ended the last process while it was serving x402.verify",
         ),
         ("thread", "signal 11 (segmentation fault) on a thread of its own"),
+        (
+            "texit",
+            "it called exit, which ended the last process on a thread of its own",
+        ),
     ] {
         let mut world = world(&fatal, "verify", how);
         serves_exact(&world);
         let body = payment(&world, "one");
         let status = ends(&mut world, "/verify", &body);
         assert!(!status.success(), "{how}: an orderly end for a supervisor");
-        if how == "exit0" {
+        if how == "exit0" || how == "texit" {
             assert_eq!(status.code(), Some(70));
         }
         // From then on it ends its own process.
@@ -135,6 +139,8 @@ fn law6_a_plugin_that_ends_the_process_at_its_start_ends_one_start() {
         ("create", "exit0", &[][..]),
         ("start", "abort", &[]),
         ("load", "segv", &["-DAT_LOAD=\"segv\""]),
+        // It holds the lock of the loader, for which any thread may wait.
+        ("load", "hang", &["-DAT_LOAD=\"hang\""]),
     ] {
         let good = Fatal::build(&[]);
         let mut world = world(&good, "never", how);
@@ -211,6 +217,33 @@ fn law6_an_isolated_plugin_ends_its_own_process_only() {
         assert!(!shown.contains("in quarantine"), "{shown}");
         assert!(!shown.contains("suspected"), "{shown}");
     }
+}
+
+#[test]
+fn law6_while_an_isolated_plugin_does_not_run_its_kinds_are_not_ready() {
+    let fatal = Fatal::build(&[]);
+    let section = fatal
+        .section("verify", "segv")
+        .replace("isolation = \"none\"", "isolation = \"process\"");
+    let world = World::builder().more(&section).start();
+    let mut number = 0;
+    // Each end doubles the pause before its next start.
+    wait::until("the plugin named by /ready", wait::LONG, || {
+        number += 1;
+        let reply = world
+            .facilitator
+            .verify(&payment(&world, &format!("payment {number}")));
+        assert_ne!(reply.json["isValid"], true, "{reply:?}");
+        let ready = world.facilitator.get("/ready").text;
+        ready.contains("its plugin does not run now").then_some(())
+    });
+    let ready = world.facilitator.get("/ready");
+    assert_eq!(ready.status, 200, "the network itself is ready: {ready:?}");
+    serves_exact(&world);
+    wait::until("its return", wait::LONG, || {
+        let ready = world.facilitator.get("/ready").text;
+        (!ready.contains("its plugin does not run now")).then_some(())
+    });
 }
 
 fn count(world: &World, part: &str) -> usize {

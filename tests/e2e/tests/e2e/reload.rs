@@ -134,7 +134,7 @@ fn reloads_under_load(isolation: &str) {
     });
     assert!(after[0] < before[0] + (64 << 10), "memory: {before:?} {after:?}");
     assert_eq!(
-        world.metric("switchyard_plugin_generation", "plugin=\"switchyard.evm\""),
+        world.metric("switchyard_plugin_generation", "plugin=\"evm\""),
         reloads as u64 + 1
     );
 }

@@ -365,6 +365,12 @@ impl Ops {
             if !is_check && is_outage(fault.kind) {
                 network.suspect.notify_one();
             }
+            if !is_check && fault.kind == FaultKind::Shutdown {
+                match scheme {
+                    "" => network.suspect.notify_one(),
+                    _ => network.schemes_suspect.notify_one(),
+                }
+            }
             match operation {
                 // Called again and again while a node is down: the network's readiness reports it once.
                 Operation::Observe | Operation::Check | Operation::SchemeCheck => {
