@@ -20,6 +20,15 @@ pub(crate) fn build_what_is_shipped() -> Result<(), Failure> {
     run("The facilitator and its plugins, release build", &SHIPPED, &[])
 }
 
+/// The same with other flags in the environment.
+pub(crate) fn build_what_is_shipped_as(environment: &[(&str, &str)]) -> Result<(), Failure> {
+    run(
+        "The facilitator and its plugins, reproducible build",
+        &SHIPPED,
+        environment,
+    )
+}
+
 /// The same in one build with another package of this repository: with the same features, nothing is compiled twice.
 pub(crate) fn build_what_is_shipped_with(package: &str) -> Result<(), Failure> {
     let build = [&SHIPPED[..], &["--package", package]].concat();

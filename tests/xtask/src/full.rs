@@ -2,7 +2,7 @@
 
 use devnet::Npm;
 
-use crate::{Failure, cargo, previous, tools};
+use crate::{Failure, cargo, dist, previous, tools};
 
 /// Seeds of the simulator's campaign.
 const SEEDS: &str = "3000";
@@ -23,8 +23,8 @@ const RUNNER: &str = if cfg!(target_arch = "aarch64") {
 /// plugin in C under Valgrind and with another compiler, every end-to-end test with plugins in processes of their own, an hour of
 /// payments while nodes lie, the facilitator is killed and the chain is reorganised, an upgrade from the last version with an
 /// earlier schema of the journal and the way back, payments on surfpool, a more complete Solana runtime than the dev chain, and
-/// payments of a buyer in the official Solana clients, whose types our readers are compared with; at last licences and advisories
-/// of all dependencies, which needs a network. Run it before you close work on the engine, on auth-capture or on Solana.
+/// payments of a buyer in the official Solana clients, whose types our readers are compared with; the release archive, from which
+/// a facilitator is installed, updated and rolled back; at last licences and advisories of all dependencies, which needs a network. Run it before you close work on the engine, on auth-capture or on Solana.
 ///
 /// The first run compiles surfpool, some 900 crates, which takes a quarter of an hour on two cores.
 #[derive(Debug, clap::Args)]
@@ -83,6 +83,8 @@ enum Part {
     Surfpool,
     /// Payments of a buyer in the official Solana clients, and our readers beside their types
     Official,
+    /// The release archive and its lints; with it, from the archive to payments, an update and the way back
+    Dist,
     /// Licences, sources and advisories of all dependencies (deny.toml)
     Dependencies,
 }
@@ -93,6 +95,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         Some(Part::Fuzz) => return fuzz(args),
         Some(Part::Benches) => return benches(),
         Some(Part::Memory) => return memory(),
+        Some(Part::Dist) => return dist::all(),
         _ => {}
     }
     Npm::ensure()?;
@@ -129,6 +132,9 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     }
     if wanted(Part::Official) {
         official()?;
+    }
+    if wanted(Part::Dist) {
+        dist::all()?;
     }
     if wanted(Part::Dependencies) {
         dependencies()?;

@@ -7,6 +7,7 @@ mod citations;
 mod contracts;
 mod demo;
 mod devnet;
+mod dist;
 mod docs;
 mod failures;
 mod files;
@@ -62,6 +63,7 @@ enum Command {
     Monitoring(monitoring::Args),
     /// Build the handbook as HTML
     Docs(docs::Args),
+    Dist(dist::Args),
     /// Start an EVM and a Solana dev chain with funded keys; they run until Ctrl-C
     Devnet(devnet::Args),
     /// Compile the test contracts, or check that the artefacts match their sources
@@ -95,6 +97,7 @@ fn main() -> ExitCode {
         Command::Lint(args) => lint::run(&args),
         Command::Monitoring(args) => monitoring::run(&args),
         Command::Docs(docs::Args {}) => docs::run(),
+        Command::Dist(args) => dist::run(&args),
         Command::Devnet(args) => devnet::run(&args),
         Command::Contracts(args) => contracts::run(&args),
     };

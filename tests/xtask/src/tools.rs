@@ -14,6 +14,8 @@ pub(crate) struct Tool {
     name: &'static str,
     version: &'static str,
     features: &'static [&'static str],
+    /// Arguments with which it prints its version.
+    prints_version: &'static [&'static str],
     /// Whether another release on the PATH will do.
     any_version: bool,
 }
@@ -22,7 +24,25 @@ pub(crate) const CARGO_DENY: Tool = Tool {
     name: "cargo-deny",
     version: "0.20.2",
     features: &[],
+    prints_version: &["--version"],
     any_version: true,
+};
+
+pub(crate) const CARGO_ABOUT: Tool = Tool {
+    name: "cargo-about",
+    version: "0.9.3",
+    // Its command line.
+    features: &["--features", "cli"],
+    prints_version: &["--version"],
+    any_version: false,
+};
+
+pub(crate) const CARGO_CYCLONEDX: Tool = Tool {
+    name: "cargo-cyclonedx",
+    version: "0.5.9",
+    features: &[],
+    prints_version: &["cyclonedx", "--version"],
+    any_version: false,
 };
 
 /// Without its file watcher and server, which compile for minutes.
@@ -30,6 +50,7 @@ pub(crate) const MDBOOK: Tool = Tool {
     name: "mdbook",
     version: "0.5.4",
     features: &["--no-default-features", "--features", "search"],
+    prints_version: &["--version"],
     any_version: false,
 };
 
@@ -75,7 +96,7 @@ impl Tool {
     fn is_installed(&self, path: &str) -> bool {
         let printed = self
             .command(path)
-            .arg("--version")
+            .args(self.prints_version)
             .stderr(Stdio::null())
             .output()
             .ok()
@@ -100,6 +121,7 @@ mod tests {
     #[test]
     fn only_the_pinned_release_counts() {
         assert!(is_version("mdbook v0.5.4\n", "0.5.4"));
+        assert!(is_version("cargo-cyclonedx-cyclonedx 0.5.9\n", "0.5.9"));
         assert!(is_version("tool 1.2.3 (abc 2026)", "1.2.3"));
         assert!(!is_version("mdbook v0.5.40", "0.5.4"));
         assert!(!is_version("", "0.5.4"));
