@@ -70,7 +70,16 @@ a000-b000 r-xp 00000000 00:00 0 [vdso]
     #[test]
     fn only_code_of_other_files_counts() {
         let (stack, code) = ranges(MAPS, "/opt/switchyard", 0x8123).expect("a stack");
-        assert_eq!((stack, code), (0x8000..0x9000, vec![0x3000..0x4000]));
+        assert_eq!(
+            (stack, code.as_slice()),
+            (
+                0x8000..0x9000,
+                &[Range {
+                    start: 0x3000,
+                    end: 0x4000
+                }][..]
+            )
+        );
         assert_eq!(ranges(MAPS, "/opt/switchyard", 0x9123), None);
         assert_eq!(ranges("nonsense", "", 0), None);
     }

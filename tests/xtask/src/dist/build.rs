@@ -70,6 +70,8 @@ pub(super) fn reproducible(dist: &Path, release: &Release) -> Result<PathBuf, Fa
         ("CARGO_INCREMENTAL", "0"),
         ("CFLAGS", c.as_str()),
         ("SOURCE_DATE_EPOCH", time.as_str()),
+        // `switchyard version` prints it.
+        ("SWITCHYARD_COMMIT", release.commit.as_str()),
     ])?;
     Ok(target.join("release"))
 }

@@ -17,7 +17,7 @@ const TEXTS: [&str; 5] = [
     "LICENSE-APACHE",
 ];
 /// Folders of the repository, by their names in the archive. The second may be missing.
-const FOLDERS: [(&str, &str); 2] = [("docs/deploy", "deploy"), ("docs/prometheus", "prometheus")];
+const FOLDERS: [(&str, &str); 2] = [("docs/deploy", "deploy"), ("docs/monitoring", "monitoring")];
 /// What mdBook writes.
 const BOOK: &str = "docs/book";
 pub(super) const LICENCES: &str = "THIRD-PARTY-LICENSES.txt";
