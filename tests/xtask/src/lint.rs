@@ -1,6 +1,6 @@
 //! `cargo xtask lint`: what a change must pass in addition to the tests.
 
-use crate::{Failure, cargo, citations, contracts, house, links, monitoring, quotes, words};
+use crate::{Failure, cargo, citations, contracts, events, house, links, monitoring, quotes, words};
 
 /// Checks formatting, citations, links, words, monitoring, clippy, rustdoc, the boundary's schemas and the test contracts. A warning
 /// fails.
@@ -80,6 +80,7 @@ fn text() -> Result<(), Failure> {
         citations::check(),
         links::check(),
         quotes::check(),
+        events::check(),
         words::check(),
     ];
     let errors: Vec<String> = checks

@@ -9,6 +9,7 @@ mod demo;
 mod devnet;
 mod dist;
 mod docs;
+mod events;
 mod failures;
 mod files;
 mod full;

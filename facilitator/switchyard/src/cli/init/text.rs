@@ -107,7 +107,7 @@ pub(super) fn configuration(parts: &Parts<'_>) -> String {
     let plugins = parts.plugins.strip_prefix(parts.folder).unwrap_or(parts.plugins);
     let mut text = format!(
         "# Switchyard. Every key with its default: `switchyard config reference`.\n\n\
-         [server]\nlisten = {:?}          # who may reach this port may verify; with tenants, only they may settle\n\n\
+         [server]\nlisten = {:?}          # without tenants, every caller that reaches it may settle\n\n\
          [data]\ndirectory = \"data\"                   # the journal: signed payments. Back it up with `switchyard journal backup`\n\n\
          [plugins]\ndirectory = {:?}\n",
         parts.listen,
