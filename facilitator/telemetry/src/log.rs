@@ -182,27 +182,7 @@ pub fn report_all_suppressed() {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
-
-    /// Texts of the sources below a folder that hold a run of spaces as long as an indentation.
-    fn runs_of_spaces(folder: &Path, found: &mut Vec<String>) {
-        for entry in std::fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() && !path.ends_with("target") {
-                runs_of_spaces(&path, found);
-            } else if path.extension().is_some_and(|end| end == "rs")
-                && !path.to_string_lossy().ends_with("tests.rs")
-            {
-                let text = std::fs::read_to_string(&path).unwrap();
-                let lines = text.lines().map(str::trim).filter(|line| !line.starts_with("//"));
-                let texts = lines.filter_map(|line| line.split_once('"'));
-                let bad = texts.filter(|(_, text)| text.contains(&" ".repeat(8)));
-                found.extend(bad.map(|(_, text)| format!("{}: {text}", path.display())));
-            }
-        }
-    }
 
     #[test]
     fn a_text_from_outside_writes_no_line_of_its_own() {
@@ -225,22 +205,6 @@ mod tests {
             "{text}"
         );
         assert!(!text.contains('\u{1b}') && !text.contains('\u{202e}'), "{text}");
-    }
-
-    #[test]
-    fn no_continued_string_lacks_its_backslash() {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-        let mut found = Vec::new();
-        for folder in [
-            "facilitator",
-            "schemes-evm/src",
-            "schemes-svm/src",
-            "sdk-plugin/src",
-            "plugins",
-        ] {
-            runs_of_spaces(&root.join(folder), &mut found);
-        }
-        assert_eq!(found, [] as [&str; 0]);
     }
 
     #[test]

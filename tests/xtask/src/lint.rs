@@ -1,6 +1,8 @@
 //! `cargo xtask lint`: what a change must pass in addition to the tests.
 
-use crate::{Failure, cargo, citations, contracts, events, house, links, monitoring, quotes, words};
+use crate::{
+    Failure, cargo, citations, continued, contracts, events, house, links, monitoring, quotes, words,
+};
 
 /// Checks formatting, citations, links, words, monitoring, clippy, rustdoc, the boundary's schemas and the test contracts. A warning
 /// fails.
@@ -22,7 +24,7 @@ pub(crate) struct Args {
 enum Part {
     /// rustfmt
     Format,
-    /// Citations, links, documented log lines, and words to avoid (tests/xtask/plain_words.toml)
+    /// Citations, links, documented log lines, continued strings, and words to avoid (tests/xtask/plain_words.toml)
     Text,
     /// Crates, layers, circles, and sizes of files and functions (tests/xtask/house.toml)
     House,
@@ -81,6 +83,7 @@ fn text() -> Result<(), Failure> {
         links::check(),
         quotes::check(),
         events::check(),
+        continued::check(),
         words::check(),
     ];
     let errors: Vec<String> = checks

@@ -4,6 +4,7 @@ mod bench;
 mod cargo;
 mod chaos;
 mod citations;
+mod continued;
 mod contracts;
 mod demo;
 mod devnet;
