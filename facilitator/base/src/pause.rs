@@ -29,6 +29,9 @@ pub struct Pause {
     pub network: Option<String>,
     /// `None`: every scheme.
     pub scheme: Option<String>,
+    /// The address of a signer of the network, which is drained: it gets nothing new. Its kinds are not paused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signer: Option<String>,
     /// For operators; callers do not see it.
     pub reason: String,
     /// Seconds since the epoch.
@@ -36,10 +39,10 @@ pub struct Pause {
 }
 
 impl Pause {
-    /// Whether both pause the same kinds. The reason does not matter.
+    /// Whether both pause the same kinds, or drain the same signer. The reason does not matter.
     #[must_use]
     pub fn covers_the_same(&self, other: &Self) -> bool {
-        (&self.network, &self.scheme) == (&other.network, &other.scheme)
+        (&self.network, &self.scheme, &self.signer) == (&other.network, &other.scheme, &other.signer)
     }
 }
 
@@ -48,17 +51,64 @@ impl fmt::Display for Pause {
         let Self {
             network,
             scheme,
+            signer,
             reason,
             since_s,
         } = self;
-        match (scheme, network) {
-            (None, None) => f.write_str("everything")?,
-            (Some(scheme), None) => write!(f, "{scheme} on every network")?,
-            (None, Some(network)) => write!(f, "every scheme on {network}")?,
-            (Some(scheme), Some(network)) => write!(f, "{scheme} on {network}")?,
+        match (scheme, network, signer) {
+            (_, network, Some(signer)) => {
+                let network = network.as_deref().unwrap_or("every network");
+                write!(f, "signer {signer} on {network}, which is drained")?;
+            }
+            (None, None, None) => f.write_str("everything")?,
+            (Some(scheme), None, None) => write!(f, "{scheme} on every network")?,
+            (None, Some(network), None) => write!(f, "every scheme on {network}")?,
+            (Some(scheme), Some(network), None) => write!(f, "{scheme} on {network}")?,
         }
         write!(f, " since {since_s} (seconds since 1970): {reason:?}")
     }
+}
+
+/// Which pauses to lift: those that have every value which is given here. Nothing given: all of them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Lifted {
+    /// CAIP-2.
+    pub network: Option<String>,
+    pub scheme: Option<String>,
+    pub signer: Option<String>,
+}
+
+impl Lifted {
+    /// What is lifted, and what remains.
+    #[must_use]
+    pub fn split(&self, pauses: Vec<Pause>) -> (Vec<Pause>, Vec<Pause>) {
+        pauses.into_iter().partition(|pause| self.lifts(pause))
+    }
+
+    fn lifts(&self, pause: &Pause) -> bool {
+        let matches = |wanted: &Option<String>, this: &Option<String>| wanted.is_none() || wanted == this;
+        let is_signer = match (&self.signer, &pause.signer) {
+            // Hex is written in either case.
+            (Some(wanted), Some(this)) => {
+                wanted == this || (is_hex(wanted) && wanted.eq_ignore_ascii_case(this))
+            }
+            // Lifting the pauses of a network leaves its drained signers as they are.
+            (None, Some(_)) => self.network.is_none() && self.scheme.is_none(),
+            (None, None) => true,
+            (Some(_), None) => false,
+        };
+        matches(&self.network, &pause.network) && matches(&self.scheme, &pause.scheme) && is_signer
+    }
+}
+
+fn is_hex(text: &str) -> bool {
+    text.starts_with("0x") || text.starts_with("0X")
+}
+
+/// Adds a pause. One that covers the same is replaced by it.
+pub fn add(pauses: &mut Vec<Pause>, new: Pause) {
+    pauses.retain(|known| !known.covers_the_same(&new));
+    pauses.push(new);
 }
 
 /// The content of the file.
@@ -80,10 +130,22 @@ impl Paused {
         match self {
             Self::Nothing => false,
             Self::Unreadable(_) => true,
-            Self::These(pauses) => pauses
-                .iter()
-                .any(|pause| is(&pause.network, network) && is(&pause.scheme, scheme)),
+            Self::These(pauses) => pauses.iter().any(|pause| {
+                pause.signer.is_none() && is(&pause.network, network) && is(&pause.scheme, scheme)
+            }),
         }
+    }
+
+    /// The drained signers of a network, as they were written.
+    pub fn drained<'p>(&'p self, network: &'p str) -> impl Iterator<Item = &'p str> {
+        let pauses = match self {
+            Self::These(pauses) => pauses.as_slice(),
+            Self::Nothing | Self::Unreadable(_) => &[],
+        };
+        let here = pauses
+            .iter()
+            .filter(move |pause| pause.network.as_deref().is_none_or(|paused| paused == network));
+        here.filter_map(|pause| pause.signer.as_deref())
     }
 }
 
@@ -143,6 +205,7 @@ mod tests {
         Pause {
             network: network.map(str::to_owned),
             scheme: scheme.map(str::to_owned),
+            signer: None,
             reason: "a \"key\"\nleaked".into(),
             since_s: 7,
         }
@@ -166,6 +229,58 @@ mod tests {
         assert!(Paused::These(vec![pause(None, None)]).stops("eip155:2", "upto"));
         write(folder.path(), &[]).unwrap();
         assert_eq!(read(folder.path()), Paused::Nothing);
+    }
+
+    #[test]
+    fn a_drained_signer_pauses_no_kind_and_an_earlier_version_reads_a_list_without_one() {
+        let drained = Pause {
+            signer: Some("0xA".into()),
+            ..pause(Some("eip155:1"), None)
+        };
+        assert!(!drained.covers_the_same(&pause(Some("eip155:1"), None)));
+        assert!(
+            drained
+                .to_string()
+                .contains("signer 0xA on eip155:1, which is drained")
+        );
+        let paused = Paused::These(vec![drained]);
+        assert!(!paused.stops("eip155:1", "exact"));
+        assert_eq!(paused.drained("eip155:1").collect::<Vec<_>>(), ["0xA"]);
+        assert_eq!(paused.drained("eip155:2").count(), 0);
+        assert!(!to_text(&[pause(None, None)]).unwrap().contains("signer"));
+    }
+
+    #[test]
+    fn pauses_are_lifted_by_their_values_and_drained_signers_by_their_address() {
+        let drained = Pause {
+            signer: Some("0xAb".into()),
+            ..pause(Some("eip155:1"), None)
+        };
+        let all = vec![
+            pause(Some("eip155:1"), None),
+            pause(None, Some("exact")),
+            drained.clone(),
+        ];
+        let lifted = |network: Option<&str>, scheme: Option<&str>, signer: Option<&str>| {
+            let lifted = Lifted {
+                network: network.map(str::to_owned),
+                scheme: scheme.map(str::to_owned),
+                signer: signer.map(str::to_owned),
+            };
+            lifted.split(all.clone()).0
+        };
+        assert_eq!(lifted(None, None, None), all);
+        assert_eq!(lifted(Some("eip155:1"), None, None), all[..1]);
+        assert_eq!(lifted(None, Some("exact"), None), all[1..2]);
+        assert_eq!(lifted(Some("eip155:1"), None, Some("0xaB")), [drained]);
+        assert_eq!(lifted(Some("eip155:2"), None, Some("0xaB")), []);
+        let mut pauses = all.clone();
+        let again = Pause {
+            reason: "again".into(),
+            ..pause(Some("eip155:1"), None)
+        };
+        add(&mut pauses, again.clone());
+        assert_eq!(pauses, [all[1].clone(), all[2].clone(), again]);
     }
 
     #[test]

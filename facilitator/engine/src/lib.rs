@@ -38,7 +38,7 @@
 //!
 //! A module uses those above it in this list, and nothing below: [`registry`], [`decide`] (pure), [`state`],
 //! [`verdict`] (pure, over state), [`runtime`], [`outcome`], [`endings`], [`lane`], [`observer`] and [`health`], [`settle`], then `alarms`, `housekeeping`, `jobs` and [`owner`],
-//! `engine`, `boot` and `service`. Each has one owner: [`outcome::Outcomes`], [`endings::Endings`], [`lane::Lanes`],
+//! `engine`, `boot`, `service` and `desk`. Each has one owner: [`outcome::Outcomes`], [`endings::Endings`], [`lane::Lanes`],
 //! [`observer::Observer`], [`health::Checks`], [`settle::Settling`].
 //!
 //! Assumed: one process owns the journal and its lanes, or each lane is owned by one of the nodes that share the journal
@@ -56,6 +56,7 @@
 mod alarms;
 mod boot;
 mod decide;
+mod desk;
 mod endings;
 mod engine;
 mod health;
@@ -76,6 +77,7 @@ mod verdict;
 
 pub use boot::ResumeError;
 pub use decide::record::record;
+pub use desk::{NetworkDesk, SchemeState, SignerState};
 pub use engine::{Engine, Parts};
 pub use housekeeping::Retention;
 pub use runtime::calls::{Budgets, Ops};

@@ -47,14 +47,28 @@ struct NetworkState {
     retained: Vec<Lane>,
     /// Active signers that can't pay for a transaction now. Never all of them.
     unfunded: BTreeSet<String>,
+    /// Active signers that an operator has drained, perhaps all of them.
+    drained: BTreeSet<String>,
+    /// What the operator has written, as [`spelled`]: signers that are not known yet are among them.
+    to_drain: BTreeSet<String>,
     warnings: Vec<String>,
 }
 
 impl NetworkState {
-    /// Active lanes whose signers can pay, and those that can't.
-    fn by_funds(&self) -> (Vec<Lane>, Vec<Lane>) {
+    /// Active lanes that take new payments, and those that do not: their signers can't pay, or are drained.
+    fn by_use(&self) -> (Vec<Lane>, Vec<Lane>) {
         let lanes = self.lanes.iter().cloned();
-        lanes.partition(|lane| !self.unfunded.contains(&lane.signer))
+        lanes.partition(|lane| self.takes_new(lane))
+    }
+
+    fn drain(&mut self) {
+        let lanes = self.lanes.iter();
+        let drained = lanes.filter(|lane| self.to_drain.contains(&spelled(&lane.signer)));
+        self.drained = drained.map(|lane| lane.signer.clone()).collect();
+    }
+
+    fn takes_new(&self, lane: &Lane) -> bool {
+        !self.unfunded.contains(&lane.signer) && !self.drained.contains(&lane.signer)
     }
 }
 
@@ -103,21 +117,18 @@ impl Network {
         &self.settings.id
     }
 
-    /// The network as plugins see it now. A signer that can't pay is shown as retained: it gets nothing new and serves
-    /// what is bound to it. It is not among the retired signers: payments that name it already stay valid.
+    /// The network as plugins see it now. A signer that can't pay or is drained is shown as retained: it gets nothing new and
+    /// serves what is bound to it. It is not among the retired signers: payments that name it already stay valid.
     #[must_use]
     pub fn view(&self) -> NetworkView {
         let state = self.state.read();
-        let (lanes, unfunded) = state.by_funds();
+        let (lanes, unused) = state.by_use();
         NetworkView {
             id: self.settings.id.clone(),
             confirmations: self.settings.confirmations,
             finality: self.settings.finality,
             lanes,
-            retained: unfunded
-                .into_iter()
-                .chain(state.retained.iter().cloned())
-                .collect(),
+            retained: unused.into_iter().chain(state.retained.iter().cloned()).collect(),
             retired: state.retained.iter().map(|lane| lane.signer.clone()).collect(),
             assets: self
                 .settings
@@ -132,18 +143,13 @@ impl Network {
     #[must_use]
     pub fn lanes(&self) -> Vec<Lane> {
         let state = self.state.read();
-        state.by_funds().0
+        state.by_use().0
     }
 
     /// Runs `with` on the lanes for new work, without a copy of them. It must not use the network.
     pub(crate) fn with_lanes<T>(&self, with: impl FnOnce(&mut dyn Iterator<Item = &Lane>) -> T) -> T {
         let state = self.state.read();
-        with(
-            &mut state
-                .lanes
-                .iter()
-                .filter(|lane| !state.unfunded.contains(&lane.signer)),
-        )
+        with(&mut state.lanes.iter().filter(|lane| state.takes_new(lane)))
     }
 
     /// Whether there are lanes, and the chain numbers the transactions of each.
@@ -173,6 +179,20 @@ impl Network {
         self.state.write().unfunded = unfunded;
     }
 
+    /// Records which signers an operator has drained: exactly these get nothing new. Addresses are compared as [`spelled`].
+    pub fn set_drained<'s>(&self, signers: impl Iterator<Item = &'s str>) {
+        let to_drain = signers.map(spelled).collect();
+        let mut state = self.state.write();
+        state.to_drain = to_drain;
+        state.drain();
+    }
+
+    /// Signers that an operator has drained.
+    #[must_use]
+    pub fn drained(&self) -> BTreeSet<String> {
+        self.state.read().drained.clone()
+    }
+
     /// Every lane that may still sign, active ones first.
     #[must_use]
     pub fn all_lanes(&self) -> Vec<Lane> {
@@ -184,7 +204,15 @@ impl Network {
     pub fn readiness(&self) -> Result<(), String> {
         let state = self.state.read();
         if state.ready {
-            Ok(())
+            let takes_new = state.lanes.iter().any(|lane| state.takes_new(lane));
+            if takes_new || !self.has_chain || state.drained.is_empty() {
+                return Ok(());
+            }
+            Err(
+                "an operator has drained every signer that can pay; `switchyard resume --network … --signer …` lets one take \
+                 payments again"
+                    .to_owned(),
+            )
         } else {
             Err(state.why_not.clone().unwrap_or_else(|| "not ready".into()))
         }
@@ -207,6 +235,7 @@ impl Network {
         let mut state = self.state.write();
         state.lanes = lanes_of(&self.settings.keys);
         state.retained = lanes_of(&self.settings.retained_keys);
+        state.drain();
     }
 
     /// Records the result of the driver's check, or another reason why the network can't be used.

@@ -31,7 +31,7 @@ mod normalise;
 mod panics;
 mod pay;
 mod preference;
-mod redaction;
+pub mod redaction;
 mod reply;
 mod request_id;
 mod reservations;

@@ -18,7 +18,8 @@ const LONGEST_WORD: usize = 24;
 const REMOVED: &str = "[removed]";
 
 /// Returns the text without URLs and secrets, cut to [`MAX_CHARACTERS`].
-pub(super) fn redact(text: &str) -> String {
+#[must_use]
+pub fn redact(text: &str) -> String {
     // Control characters are removed first: they could split a URL or a key.
     let text: String = text
         .chars()
@@ -108,7 +109,8 @@ fn is_name(run: &str) -> bool {
 
 /// Removes the process's private keys from a complete body, in every encoding. No key should ever get there: custody gives
 /// them to no other module.
-pub(super) fn hide_keys(body: String, keys: &KeyDigests) -> String {
+#[must_use]
+pub fn hide_keys(body: String, keys: &KeyDigests) -> String {
     let is_key = |text: &str| keys.contains(&Sha256::digest(text).into());
     let holds_key = |run: &str| {
         let hex = run.to_ascii_lowercase();

@@ -268,6 +268,17 @@ pub enum Event {
         /// Milliseconds since the epoch.
         at_ms: u64,
     },
+    /// An operator does something, recorded before it is done.
+    Acted {
+        /// Name of the operator's token.
+        by: String,
+        /// What kind of thing, for instance `pause`.
+        act: String,
+        /// For people.
+        details: String,
+        /// The settlements that it is about.
+        settlements: Vec<u64>,
+    },
 }
 
 /// A settlement's first record.

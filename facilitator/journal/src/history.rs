@@ -151,7 +151,19 @@ pub enum Happened {
     ReleaseAllowed,
     /// Every step is final and the outcome is decided.
     Finished,
+    /// An operator did something about it.
+    Acted {
+        /// Name of the operator's token.
+        by: String,
+        /// What kind of thing, for instance `annotate`.
+        act: String,
+        /// For people.
+        details: String,
+    },
 }
+
+/// No settlement has this id: what operators do is recorded under it.
+const OF_OPERATORS: u64 = 0;
 
 fn key_prefix(settlement: u64) -> String {
     format!("{}|", id_key(settlement))
@@ -203,9 +215,8 @@ pub(crate) fn record(rows: &mut Overlay<'_>, event: &Event) -> Result<(), Commit
         }
         Event::Sent { attempt } => return sent(rows, *attempt),
         Event::ReleasesAllowed { settlements } => {
-            return settlements
-                .iter()
-                .try_for_each(|settlement| add(rows, *settlement, Happened::ReleaseAllowed));
+            let mut allowed = settlements.iter();
+            return allowed.try_for_each(|settlement| add(rows, *settlement, Happened::ReleaseAllowed));
         }
         Event::StepDone {
             settlement,
@@ -273,6 +284,7 @@ pub(crate) fn record(rows: &mut Overlay<'_>, event: &Event) -> Result<(), Commit
         Event::Released { settlement, .. } => (*settlement, Happened::Released),
         Event::ReleaseReturned { settlement, .. } => (*settlement, Happened::ReleaseReturned),
         Event::Finished { settlement, .. } => (*settlement, Happened::Finished),
+        Event::Acted { by, act, details, settlements } => return acted(rows, [by, act, details], settlements),
         // Its release is in the list of withheld ones, with the reason and the time.
         Event::ReleasesWithheld { .. }
         // Follows from the others, or is added with the settlement's part of it.
@@ -290,6 +302,14 @@ pub(crate) fn record(rows: &mut Overlay<'_>, event: &Event) -> Result<(), Commit
         | Event::ReleaseKept { .. } => return Ok(()),
     };
     add(rows, settlement, what)
+}
+
+/// What an operator does is in their list, and in the histories that it is about.
+fn acted(rows: &mut Overlay<'_>, texts: [&String; 3], settlements: &[u64]) -> Result<(), CommitError> {
+    let [by, act, details] = texts.map(Clone::clone);
+    let acted = Happened::Acted { by, act, details };
+    let mut concerned = settlements.iter().copied().chain([OF_OPERATORS]);
+    concerned.try_for_each(|id| add(rows, id, acted.clone()))
 }
 
 fn sent(rows: &mut Overlay<'_>, attempt: u64) -> Result<(), CommitError> {
@@ -336,6 +356,19 @@ pub fn of(rows: &mut dyn Rows, settlement: u64) -> Result<Vec<HistoryRow>, Journ
     let mut found = Vec::new();
     for (key, text) in rows.scan(Table::History, &key_prefix(settlement), None, usize::MAX)? {
         found.extend(decode::<OfCommit>(Table::History, &key, &text)?.into_rows());
+    }
+    Ok(found)
+}
+
+/// What operators did, the newest first, at most about `limit`.
+///
+/// # Errors
+/// The table can't be read.
+pub fn acts(rows: &mut dyn Rows, limit: usize) -> Result<Vec<HistoryRow>, JournalError> {
+    let mut found = Vec::new();
+    for (key, text) in rows.scan_back(Table::History, &key_prefix(OF_OPERATORS), None, limit)? {
+        let of_commit = decode::<OfCommit>(Table::History, &key, &text)?.into_rows();
+        found.extend(of_commit.into_iter().rev());
     }
     Ok(found)
 }

@@ -150,6 +150,27 @@ pub trait Journal: Send + Sync + 'static {
         read(self, move |rows| history::of(rows, settlement)).await
     }
 
+    /// What operators did, the newest first, at most about `limit`.
+    async fn acts(&self, limit: usize) -> Result<Vec<HistoryRow>, JournalError> {
+        read(self, move |rows| history::acts(rows, limit)).await
+    }
+
+    /// Settlements that were opened at or after a moment and before another one, the oldest first, in pages that read about
+    /// `limit` rows. `cursor`: that of the page before.
+    async fn oldest_first(
+        &self,
+        from_ms: u64,
+        to_ms: u64,
+        cursor: Option<&str>,
+        limit: usize,
+    ) -> Result<Page, JournalError> {
+        let cursor = cursor.map(str::to_owned);
+        read(self, move |rows| {
+            lookups::oldest_first(rows, from_ms, to_ms, cursor.as_deref(), limit)
+        })
+        .await
+    }
+
     /// Settlements that are not finished, with their plans, in the order of their ids after this one, at most `limit`.
     async fn unfinished_after(&self, after: u64, limit: usize) -> Result<Vec<WithPlan>, JournalError> {
         read(self, move |rows| queries::unfinished(rows, after, limit)).await

@@ -18,6 +18,7 @@ pub(crate) mod withheld;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use journal::{Event, Outcome, StepState};
 
@@ -30,6 +31,8 @@ pub(crate) struct Outcomes {
     pub(crate) in_delivery: Mutex<BTreeMap<u64, u32>>,
     /// How often nodes had applied what operators allowed when this process read its settlements last.
     pub(crate) releases_applied: Mutex<Option<String>>,
+    /// How many releases are withheld, as of the last change.
+    pub(crate) withheld_now: AtomicU64,
 }
 
 impl Outcomes {
@@ -39,6 +42,7 @@ impl Outcomes {
             griefing: Griefing::default(),
             in_delivery: Mutex::default(),
             releases_applied: Mutex::default(),
+            withheld_now: AtomicU64::new(0),
         }
     }
 

@@ -7,6 +7,7 @@
 use crate::outcome::Outcomes;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use base::allowed_releases::{self as allowed, AllowedRelease};
@@ -133,7 +134,7 @@ impl Outcomes {
     }
 
     /// Allows the release of these: the next equal request of each gets `success`.
-    pub(super) async fn allow_releases(
+    pub(crate) async fn allow_releases(
         self: &Arc<Self>,
         allowed: &[AllowedRelease],
     ) -> Result<(), CommitError> {
@@ -171,6 +172,7 @@ impl Outcomes {
     async fn withheld(&self) -> Result<Vec<(SettlementRow, WithheldRow)>, JournalError> {
         let withheld = self.runtime.journal.withheld().await?;
         let count = u32::try_from(withheld.len()).unwrap_or(u32::MAX);
+        self.withheld_now.store(u64::from(count), Ordering::Relaxed);
         self.runtime
             .metrics
             .set("switchyard_releases_withheld", &[], f64::from(count));

@@ -20,6 +20,11 @@ impl Runtime {
         self.paused.read().stops(kind.network.id(), &kind.scheme)
     }
 
+    /// What is paused and drained.
+    pub(crate) fn paused(&self) -> Paused {
+        self.paused.read().clone()
+    }
+
     /// Records what is paused, and logs what has changed.
     pub fn set_paused(&self, now: Paused) {
         let before = {
@@ -48,6 +53,9 @@ impl Runtime {
             let value = if self.is_paused(kind) { 1.0 } else { 0.0 };
             let labels = [("network", kind.network.id()), ("scheme", kind.scheme.as_str())];
             self.metrics.set("switchyard_paused", &labels, value);
+        }
+        for network in self.registry.networks() {
+            network.set_drained(now.drained(network.id()));
         }
     }
 

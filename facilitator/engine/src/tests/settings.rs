@@ -63,6 +63,7 @@ async fn t107_a_pause_reaches_every_node_within_a_second() {
     let pauses = [Pause {
         network: Some(NETWORK.into()),
         scheme: None,
+        signer: None,
         reason: "the token was hacked".into(),
         since_s: 1,
     }];

@@ -77,6 +77,12 @@ fn any_event() -> impl Strategy<Value = Event> {
             at_ms: up_to_id
         }),
         prop::collection::vec(0..6_u64, 0..3).prop_map(|settlements| Event::ReleasesAllowed { settlements }),
+        prop::collection::vec(1..6_u64, 0..3).prop_map(|settlements| Event::Acted {
+            by: "o".into(),
+            act: "annotate".into(),
+            details: format!("{settlements:?}"),
+            settlements,
+        }),
         any_job_event(),
     ]
 }
@@ -125,6 +131,7 @@ async fn everything(journal: &dyn Journal) -> Vec<String> {
         format!("{:?}", journal.unfinished_after(0, 99).await),
         format!("{:?}", open_slots(journal).await),
         format!("{:?}", journal.withheld().await),
+        format!("{:?}", journal.acts(999).await),
         format!("{:?}", journal.lane_next(NETWORK, "0xa").await),
         format!("{:?}", journal.store_scan("evm", "", None, 1_000, 0).await),
         format!("{:?}", journal.due_jobs(NETWORK, 4, None, 9).await),

@@ -66,6 +66,7 @@ fn unit_of(rows: &mut Overlay<'_>, event: &Event) -> Result<Option<String>, Comm
         | Event::JobPutOff { .. }
         | Event::Dropped { .. }
         | Event::Expired { .. }
+        | Event::Acted { .. }
         | Event::Adopted { .. } => return Ok(None),
     };
     let row: Option<SettlementRow> = get(rows, Table::Settlements, &id_key(settlement))?;

@@ -118,6 +118,8 @@ fn change_rows(rows: &mut Overlay<'_>, event: &Event) -> Result<(), CommitError>
             .iter()
             .try_for_each(|(due_ms, settlement)| retention::dropped(rows, *stage, *due_ms, *settlement)),
         Event::Expired { store, holds, now_ms } => retention::all_expired(rows, store, holds, *now_ms),
+        // Only its history is recorded.
+        Event::Acted { .. } => Ok(()),
         // It changes every row of a plugin, which a group of commits would have in memory.
         Event::Adopted { .. } => Err(stale("a plugin is adopted in a commit of its own")),
     }

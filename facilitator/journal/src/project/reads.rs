@@ -95,8 +95,8 @@ pub(crate) fn of(event: &Event, known: &Overlay<'_>, reads: &mut Reads) {
                 reads.row(Table::Holds, key.clone());
             }
         }
-        // Refused in a group of commits.
-        Event::Adopted { .. } => {}
+        // Its history is only written. And what is refused in a group of commits.
+        Event::Acted { .. } | Event::Adopted { .. } => {}
     }
 }
 

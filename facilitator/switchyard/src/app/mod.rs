@@ -4,6 +4,7 @@
 pub mod admin;
 pub mod aside;
 mod chain;
+pub mod desk;
 mod journal_requirements;
 mod journals;
 mod network_checks;
@@ -13,6 +14,7 @@ mod preflight;
 pub mod quarantine;
 mod reload;
 mod survey;
+mod tenants;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -46,6 +48,7 @@ pub use journals::{JournalReader, open_for_command};
 pub use preflight::{Preflight, cannot_listen, preflight};
 pub use reload::Report;
 pub use survey::{Survey, SurveyedPlugin, family};
+pub use tenants::{random_text, with_added};
 
 /// How long a reload waits for the checks of what it has replaced.
 const CHECK_AFTER_RELOAD: Duration = Duration::from_secs(10);
@@ -62,18 +65,26 @@ pub enum StartError {
 }
 
 /// A facilitator whose port is not open yet.
-#[derive(Debug)]
 pub struct App {
     pub engine: Arc<Engine>,
     pub metrics: Arc<Metrics>,
     pub rpc: Arc<RpcPools>,
     /// Digests of the private keys, which no response may contain.
     pub keys: KeyDigests,
+    journal: Arc<dyn Journal>,
     networks: Vec<Arc<Network>>,
     ops: Ops,
     reloader: Reloader,
     /// Dropped when the process ends in order.
     quarantine: Arc<Mutex<Option<Quarantine>>>,
+}
+
+impl std::fmt::Debug for App {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("App")
+            .field("engine", &self.engine)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Whether what plugins do to the process is recorded.
@@ -194,6 +205,14 @@ impl App {
         self.reloader.tenants()
     }
 
+    /// Reads the file, and the tenants that were added, again, and replaces tenants only.
+    ///
+    /// # Errors
+    /// The file has errors: nothing was replaced.
+    async fn replace_tenants(&self) -> Result<(), String> {
+        self.reloader.reload_tenants().await
+    }
+
     /// Replaces plugins and tenants by those of the configuration file as it is now.
     ///
     /// # Errors
@@ -263,7 +282,7 @@ impl App {
         let ops = Ops::new(calls, Arc::clone(&metrics), Budgets::default()).with_nodes(nodes);
         let parts = Parts {
             registry,
-            journal,
+            journal: Arc::clone(&journal),
             ops: ops.clone(),
             clock,
             metrics: Arc::clone(&metrics),
@@ -272,6 +291,7 @@ impl App {
         let engine = Engine::new(parts);
         Ok(Self {
             engine,
+            journal,
             metrics,
             rpc,
             keys: custody.digests(),

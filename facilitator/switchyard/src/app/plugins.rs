@@ -32,6 +32,10 @@ pub(super) struct Serving {
     /// Counts its reloads, from 1.
     pub(super) generation: u32,
     pub(super) instance: Arc<Instance>,
+    /// Why it does not run, for those who may not read the log.
+    pub(super) trouble: Option<String>,
+    /// It runs in a process of its own.
+    pub(super) runs_apart: bool,
     pub(super) calls: Arc<CallTable>,
 }
 
@@ -81,12 +85,11 @@ pub(super) async fn load(
         one,
         host,
         blame,
-        ..
+        isolation,
     } in prepared
     {
-        let plugin = plugins
-            .remove(&number)
-            .unwrap_or_else(|| Err("it was not loaded".to_owned()));
+        let plugin = plugins.remove(&number);
+        let plugin = plugin.unwrap_or_else(|| Err("it was not loaded".to_owned()));
         let plugin = plugin.map_err(|why| match &blame {
             Some(blame) => format!("{blame}; in a process of its own it does not run either: {why}"),
             None => why,
@@ -99,6 +102,7 @@ pub(super) async fn load(
             host: Arc::<InstanceHost>::clone(&host),
             authorizers: authorizers(one, custody),
         });
+        let (mut trouble, runs_apart) = (None, matches!(isolation, Isolation::Process(_)));
         let handlers = match plugin {
             Ok(plugin) => {
                 if let Some(quarantine) = quarantine.as_deref_mut() {
@@ -114,11 +118,9 @@ pub(super) async fn load(
                 tracing::error!(plugin = %one.manifest.id, instance = one.instance.name, sha256 = %one.sha256,
                     "plugin_not_loaded: nothing of it is served, and its recorded payments wait: {why}");
                 // Its reason has paths and texts of the plugin: those who read a fault or /ready may not read the log.
-                let name = &one.instance.name;
-                plugin::absent(
-                    &one.manifest,
-                    &format!("plugin.{name} does not run: the log says why at plugin_not_loaded"),
-                )
+                let sentence = does_not_run(&one.instance.name);
+                trouble = Some(sentence.clone());
+                plugin::absent(&one.manifest, &sentence)
             }
         };
         loaded.push(Serving {
@@ -127,11 +129,17 @@ pub(super) async fn load(
             slot: Slot::new(handlers),
             generation: 1,
             instance,
+            trouble,
+            runs_apart,
             calls: Arc::clone(&resources.calls),
         });
     }
     let registry = register(config, survey, custody, &loaded).map_err(StartError::Other)?;
     Ok((registry, loaded))
+}
+
+fn does_not_run(name: &str) -> String {
+    format!("plugin.{name} does not run: the log says why at plugin_not_loaded")
 }
 
 /// An instance before its file is loaded.

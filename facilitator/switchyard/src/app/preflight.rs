@@ -6,6 +6,8 @@ use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
+use admin_api::Listen;
+
 use crate::config::{Config, ConfigError, ConfigErrors};
 use journal::postgres::PostgresJournal;
 use journal::sqlite;
@@ -49,7 +51,14 @@ pub fn preflight(config: &Config) -> Preflight {
         errors.push(config.source.error("journal.postgres", error.0));
     }
     if !is_running && let Err(error) = TcpListener::bind(config.server.listen) {
-        errors.push(cannot_listen(config, &error));
+        errors.push(cannot_listen(config, "server.listen", &error));
+    }
+    if !is_running
+        && let Some(admin) = &config.admin
+        && let Listen::Tcp(address) = &admin.listen
+        && let Err(error) = TcpListener::bind(address)
+    {
+        errors.push(cannot_listen(config, "admin.listen", &error));
     }
     Preflight { errors, is_running }
 }
@@ -67,7 +76,7 @@ fn try_writing(directory: &Path) -> io::Result<()> {
 
 /// The error when the port can't be opened.
 #[must_use]
-pub fn cannot_listen(config: &Config, error: &io::Error) -> ConfigError {
+pub fn cannot_listen(config: &Config, key: &str, error: &io::Error) -> ConfigError {
     let what = match error.kind() {
         io::ErrorKind::AddrInUse => "another program listens there: end it, or write another port",
         io::ErrorKind::AddrNotAvailable => {
@@ -76,9 +85,15 @@ pub fn cannot_listen(config: &Config, error: &io::Error) -> ConfigError {
         io::ErrorKind::PermissionDenied => "the port belongs to the system: write one from 1024 on",
         _ => "name a free address and port of this machine",
     };
-    let listen = config.server.listen;
+    let listen = match &config.admin {
+        Some(admin) if key == "admin.listen" => match &admin.listen {
+            Listen::Tcp(address) => address.to_string(),
+            Listen::Unix(path) => path.display().to_string(),
+        },
+        Some(_) | None => config.server.listen.to_string(),
+    };
     let why = format!("{listen} can't be bound ({error}); {what}");
-    config.source.error("server.listen", why)
+    config.source.error(key, why)
 }
 
 /// Refuses a data directory in which other users can replace the journal, or the copies of plugins that will be loaded.

@@ -6,10 +6,11 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use admin_api::view::Plugin;
 use base::clock::Clock;
 use http_api::Tenant;
-use parking_lot::Mutex;
-use plugin_host as plugin;
+use parking_lot::{Mutex, RwLock};
+use plugin_host::{self as plugin, Isolation};
 use telemetry::Metrics;
 use tokio::sync::watch;
 
@@ -17,6 +18,7 @@ use super::aside::AsideRecord;
 use super::plugins::{Serving, granted, isolation, request};
 use super::quarantine::{Quarantine, Running};
 use super::survey::{Survey, SurveyedPlugin, family};
+use super::tenants::with_added;
 use crate::config::{Config, PluginInstance};
 
 /// Instances of reloads have ids above these of the start.
@@ -37,6 +39,8 @@ pub(super) struct Reloader {
     metrics: Arc<Metrics>,
     watch: Watch,
     tenants: watch::Sender<Vec<Tenant>>,
+    /// What operators see of the plugins. A reload holds the state for long.
+    shown: RwLock<Vec<Plugin>>,
     /// One reload at a time.
     state: tokio::sync::Mutex<State>,
 }
@@ -74,6 +78,7 @@ impl Reloader {
             metrics,
             watch,
             tenants,
+            shown: RwLock::new(serving.iter().map(shown).collect()),
             state: tokio::sync::Mutex::new(State {
                 config: config.clone(),
                 text: table(&file),
@@ -95,7 +100,7 @@ impl Reloader {
     /// The file, or a plugin file that it names, has errors: nothing was replaced.
     pub(super) async fn reload(&self) -> Result<Report, String> {
         let mut state = self.state.lock().await;
-        let config = Config::load(&self.file).map_err(|errors| errors.to_string())?;
+        let config = self.read()?;
         let read = config.clone();
         let survey = tokio::task::spawn_blocking(move || Survey::make(&read)).await;
         let survey = survey
@@ -103,6 +108,7 @@ impl Reloader {
             .map_err(|errors| errors.to_string())?;
         let mut report = Report::default();
         self.plugins(&mut state, &config, &survey, &mut report).await;
+        *self.shown.write() = state.serving.iter().map(shown).collect();
         if let Some(aside) = &self.watch.aside {
             for one in &state.serving {
                 let (name, sha256) = (&one.plugin.instance.name, one.plugin.sha256.to_string());
@@ -115,6 +121,32 @@ impl Reloader {
         }
         state.config = config;
         Ok(report)
+    }
+
+    /// Reads the file again, and replaces tenants only.
+    ///
+    /// # Errors
+    /// The file has errors, or what was added can't be read: nothing was replaced.
+    pub(super) async fn reload_tenants(&self) -> Result<(), String> {
+        let mut state = self.state.lock().await;
+        let config = self.read()?;
+        let mut report = Report::default();
+        self.replace_tenants(&state, &config, &mut report);
+        if let Some(why) = report.failed.pop() {
+            return Err(why);
+        }
+        state.config.tenants = config.tenants;
+        Ok(())
+    }
+
+    fn read(&self) -> Result<Config, String> {
+        let config = Config::load(&self.file).map_err(|errors| errors.to_string())?;
+        with_added(config)
+    }
+
+    /// What operators see of the plugins: as of the last change.
+    pub(super) fn plugins_shown(&self) -> Vec<Plugin> {
+        self.shown.read().clone()
     }
 
     async fn plugins(&self, state: &mut State, config: &Config, survey: &Survey, report: &mut Report) {
@@ -183,13 +215,8 @@ impl Reloader {
             })
         };
         let isolation = isolation(new, blame.as_deref());
-        let request = request(
-            config,
-            new,
-            id,
-            (Arc::clone(&one.host), Arc::clone(&one.calls)),
-            isolation,
-        );
+        let host = (Arc::clone(&one.host), Arc::clone(&one.calls));
+        let request = request(config, new, id, host, isolation.clone());
         let loaded = plugin::load(request).await.map_err(|error| error.to_string())?;
         let health = loaded.health.check().await.map_err(|fault| fault.message)?;
         if !health.healthy {
@@ -204,6 +231,8 @@ impl Reloader {
             drivers: loaded.drivers,
         }));
         one.plugin = new.clone();
+        one.trouble = None;
+        one.runs_apart = matches!(isolation, Isolation::Process(_));
         one.generation = one.generation.saturating_add(1);
         Ok(())
     }
@@ -249,6 +278,21 @@ impl Reloader {
             self.tenants.send_replace(new);
         }
         report.done.extend(lines);
+    }
+}
+
+fn shown(one: &Serving) -> Plugin {
+    let (instance, manifest) = (&one.plugin.instance, &one.plugin.manifest);
+    Plugin {
+        name: instance.name.clone(),
+        id: manifest.id.clone(),
+        version: manifest.version.to_string(),
+        sha256: one.plugin.sha256.to_string(),
+        generation: one.generation,
+        running: one.trouble.is_none(),
+        trouble: one.trouble.clone(),
+        isolated: one.runs_apart,
+        quarantine: None,
     }
 }
 

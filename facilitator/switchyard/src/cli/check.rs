@@ -4,10 +4,12 @@
 use std::io::Write;
 use std::time::Duration;
 
+use admin_api::Listen;
+
 use super::{CheckCommand, CliError, harmless};
 use crate::app::{
     App, JournalReader, NetworkReport, Preflight, Survey, load_keys, missing_from_config,
-    plugins_not_configured, preflight,
+    plugins_not_configured, preflight, with_added,
 };
 use crate::config::{Config, ConfigErrors, Network};
 use base::clock::{Clock as _, SystemClock};
@@ -16,6 +18,7 @@ use plugin_host::{ErrorKind, Sandbox, try_sandbox};
 
 pub(super) fn check(command: &CheckCommand, out: &mut dyn Write) -> Result<(), CliError> {
     let config = Config::load(&command.file.config).map_err(CliError::new)?;
+    let config = with_added(config).map_err(CliError)?;
     let (survey, keys) = (Survey::make(&config), load_keys(&config));
     let Preflight {
         errors: mut machine,
@@ -190,6 +193,23 @@ fn print(config: &Config, survey: &Survey, out: &mut dyn Write) -> Result<(), Cl
     match &config.postgres {
         Some(database) => writeln!(out, "journal   {}", database.address())?,
         None => writeln!(out, "journal   {}", config.data_directory.display())?,
+    }
+    if let Some(admin) = &config.admin {
+        let names: Vec<String> = admin
+            .tokens
+            .iter()
+            .map(|token| format!("{} ({})", token.name, token.role.name()))
+            .collect();
+        let listen = match &admin.listen {
+            Listen::Tcp(address) => format!("http://{address}/"),
+            Listen::Unix(path) => path.display().to_string(),
+        };
+        writeln!(
+            out,
+            "operators {} at {}",
+            names.join(", "),
+            harmless::line(&listen)
+        )?;
     }
     match config.tenants.as_slice() {
         [] => writeln!(

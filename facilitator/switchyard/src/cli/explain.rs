@@ -276,6 +276,7 @@ fn describe(what: &Happened) -> (&'static str, String) {
             "that caller had gone; the next equal request gets success".to_owned(),
         ),
         Happened::ReleaseAllowed => ("release allowed", "by the operator".to_owned()),
+        Happened::Acted { by, act, details } => ("operator", format!("{by}, {act}: {details}")),
         Happened::Finished => ("finished", "every step is final".to_owned()),
     }
 }

@@ -229,6 +229,10 @@ struct Kinds {
     /// Only this scheme.
     #[arg(long, value_name = "NAME")]
     scheme: Option<String>,
+    /// Only this signer of the network, by its address: it is drained. It gets nothing new and finishes what it has; the other
+    /// signers continue.
+    #[arg(long, value_name = "ADDRESS", requires = "network", conflicts_with = "scheme")]
+    signer: Option<String>,
 }
 
 #[derive(Debug, Args)]

@@ -11,7 +11,7 @@ use super::{CliError, Kinds, PauseCommand, ResumeCommand};
 use crate::app::{JournalReader, Survey};
 use crate::config::{CommandConfig, Config};
 use base::clock::{Clock as _, SystemClock};
-use base::pause::{self, Pause, Paused};
+use base::pause::{self, Lifted, Pause, Paused};
 use journal::settings::PAUSED;
 
 pub(super) fn pause(command: &PauseCommand, out: &mut dyn Write) -> Result<(), CliError> {
@@ -27,11 +27,11 @@ pub(super) fn pause(command: &PauseCommand, out: &mut dyn Write) -> Result<(), C
         let new = Pause {
             network: command.kinds.network.clone(),
             scheme: command.kinds.scheme.clone(),
+            signer: command.kinds.signer.clone(),
             reason: command.reason.clone(),
             since_s: SystemClock.now_s(),
         };
-        pauses.retain(|known| !known.covers_the_same(&new));
-        pauses.push(new);
+        pause::add(&mut pauses, new);
         Ok(pauses)
     })?;
     list(&pauses, out)
@@ -40,14 +40,19 @@ pub(super) fn pause(command: &PauseCommand, out: &mut dyn Write) -> Result<(), C
 pub(super) fn resume(command: &ResumeCommand, out: &mut dyn Write) -> Result<(), CliError> {
     let config = CommandConfig::load(&command.file.config).map_err(CliError::new)?;
     let place = settings::place(&config)?;
-    let Kinds { network, scheme } = &command.kinds;
-    let all = network.is_none() && scheme.is_none();
+    let Kinds {
+        network,
+        scheme,
+        signer,
+    } = &command.kinds;
+    let all = network.is_none() && scheme.is_none() && signer.is_none();
     if matches!(&place, JournalReader::Directory(directory) if !directory.exists()) {
         return list(&[], out);
     }
-    let is_lifted = |pause: &Pause| {
-        let matches = |wanted: &Option<String>, this: &Option<String>| wanted.is_none() || wanted == this;
-        matches(network, &pause.network) && matches(scheme, &pause.scheme)
+    let lifted = Lifted {
+        network: network.clone(),
+        scheme: scheme.clone(),
+        signer: signer.clone(),
     };
     let remaining = change(&place, |now| {
         let pauses = match now {
@@ -56,12 +61,12 @@ pub(super) fn resume(command: &ResumeCommand, out: &mut dyn Write) -> Result<(),
             Paused::Unreadable(_) if all => Vec::new(),
             Paused::Unreadable(why) => return Err(damaged(&why)),
         };
-        let (removed, remaining): (Vec<Pause>, Vec<Pause>) = pauses.into_iter().partition(&is_lifted);
+        let (removed, remaining) = lifted.split(pauses);
         if removed.is_empty() && !all {
             list(&remaining, out)?;
             return Err(CliError(
-                "no pause has exactly these values; write --network and --scheme as `switchyard paused` shows them, or \
-                 neither to lift every pause"
+                "no pause has exactly these values; write --network, --scheme and --signer as `switchyard paused` shows them, or \
+                 none of them to lift every pause"
                     .to_owned(),
             ));
         }

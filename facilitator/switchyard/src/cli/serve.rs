@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use super::{CliError, open_files};
 use crate::app::admin::{self, Admin};
-use crate::app::{App, cannot_listen};
+use crate::app::desk::OperatorDesk;
+use crate::app::{App, cannot_listen, with_added};
 use crate::config::{Config, ConfigErrors};
 use engine::EngineService;
 use telemetry::log;
@@ -20,6 +21,7 @@ const MEASURE_INTERVAL: Duration = Duration::from_secs(5);
 
 pub(super) fn serve(path: &Path) -> Result<(), CliError> {
     let config = Config::load(path).map_err(CliError::new)?;
+    let config = with_added(config).map_err(CliError)?;
     log::init(config.log.format, &config.log.level).map_err(CliError::new)?;
     if let Err(too_few) = open_files::raise(config.server.max_connections) {
         tracing::warn!("open_files_limit_too_low: {too_few}");
@@ -36,7 +38,7 @@ pub(super) fn serve(path: &Path) -> Result<(), CliError> {
 }
 
 async fn run(config: &Config) -> Result<(), CliError> {
-    let app = App::start(config).await.map_err(CliError::new)?;
+    let app = Arc::new(App::start(config).await.map_err(CliError::new)?);
     let service = Arc::new(EngineService::new(Arc::clone(&app.engine)));
     let metrics = Arc::clone(&app.metrics);
     let settings = config.http();
@@ -47,6 +49,7 @@ async fn run(config: &Config) -> Result<(), CliError> {
             tokio::time::sleep(MEASURE_INTERVAL).await;
         }
     };
+    let admin = admin(config, &app);
     app.serves();
     let has_terminal = std::io::stdin().is_terminal();
     let lost = std::sync::OnceLock::new();
@@ -62,8 +65,9 @@ async fn run(config: &Config) -> Result<(), CliError> {
     };
     tokio::select! {
         served = http_api::serve(&settings, service, metrics, app.keys.clone(), app.tenants(), end) => {
-            served.map_err(|error| CliError::new(ConfigErrors(vec![cannot_listen(config, &error)])))?;
+            served.map_err(|error| CliError::new(ConfigErrors(vec![cannot_listen(config, "server.listen", &error)])))?;
         }
+        failed = admin => return Err(failed),
         () = measured => {}
         () = reload_on_request(config, &app, has_terminal) => {}
     }
@@ -75,6 +79,26 @@ async fn run(config: &Config) -> Result<(), CliError> {
         ))),
         None => Ok(()),
     }
+}
+
+/// Serves the admin listener, where there is one. Ends with an error only.
+async fn admin(config: &Config, app: &Arc<App>) -> CliError {
+    let Some(settings) = &config.admin else {
+        return std::future::pending().await;
+    };
+    let desk = match OperatorDesk::new(Arc::clone(app), config.clone()) {
+        Ok(desk) => Arc::new(desk),
+        Err(why) => return CliError(why),
+    };
+    let served = admin_api::serve(settings, Arc::<OperatorDesk>::clone(&desk), app.keys.clone());
+    let error = tokio::select! {
+        served = served => match served {
+            Ok(never) => match never {},
+            Err(error) => error,
+        },
+        () = desk.keep_sums() => return std::future::pending().await,
+    };
+    CliError::new(ConfigErrors(vec![cannot_listen(config, "admin.listen", &error)]))
 }
 
 /// Reloads when an operator says so: by the admin socket, or by SIGHUP where that is not the end of a terminal. Never returns.

@@ -197,6 +197,7 @@ fn pausing_needs_no_variables_of_nodes_and_keys() {
             kinds: Kinds {
                 network: Some(network.to_owned()),
                 scheme: None,
+                signer: None,
             },
             reason: "hacked".to_owned(),
             file: unset_variables(folder.path()),
@@ -220,6 +221,7 @@ fn pausing_needs_no_variables_of_nodes_and_keys() {
         kinds: Kinds {
             network: None,
             scheme: None,
+            signer: None,
         },
         file: unset_variables(folder.path()),
     }))

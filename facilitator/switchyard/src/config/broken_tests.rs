@@ -161,6 +161,31 @@ const NETWORKS: &[Row] = &[
     ("[plugin.evm]", "[plugin.evm]\nconfig = \"x\"", "config", "plugin.evm.config", "must be a table in { }"),
 ];
 
+#[rustfmt::skip]
+const ADMIN: &[Row] = &[
+    ("[log]", "[admin]\nlisten = \"4021\"\n[[operators]]\nname = \"ann\"\ntoken_sha256 = \"eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee\"\nrole = \"view\"\n[log]", "\"4021\"", "admin.listen", "write e.g. \"127.0.0.1:4021\""),
+    ("[log]", "[admin]\nlisten = \"unix:\"\n[[operators]]\nname = \"ann\"\ntoken_sha256 = \"eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee\"\nrole = \"view\"\n[log]", "unix:", "admin.listen", "or \"unix:admin-http.sock\""),
+    ("[log]", "[admin]\nlisten = \"0.0.0.0:4021\"\n[[operators]]\nname = \"ann\"\ntoken_sha256 = \"eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee\"\nrole = \"view\"\n[log]", "0.0.0.0", "admin.listen", "is reached from other machines"),
+    ("[log]", "[admin]\nlisten = \"[::]:4021\"\n[[operators]]\nname = \"ann\"\ntoken_sha256 = \"eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee\"\nrole = \"view\"\n[log]", "[::]", "admin.listen", "reach it by SSH"),
+    ("[log]", "[admin]\nlisten = \"203.0.113.7:4021\"\n[[operators]]\nname = \"ann\"\ntoken_sha256 = \"eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee\"\nrole = \"view\"\n[log]", "203.0", "admin.listen", "is reached from other machines"),
+    ("[log]", "[admin]\nlisten = \"127.0.0.1:4020\"\n[[operators]]\nname = \"ann\"\ntoken_sha256 = \"eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee\"\nrole = \"view\"\n[log]", ":4020", "admin.listen", "is server.listen too; write another port"),
+    ("[log]", "[admin]\nport = 4021\nlisten = \"127.0.0.1:4021\"\n[[operators]]\nname = \"ann\"\ntoken_sha256 = \"eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee\"\nrole = \"view\"\n[log]", "port", "admin.port", "unknown key; there are listen, hosts"),
+    ("[log]", "[admin]\nlisten = \"127.0.0.1:4021\"\nhosts = [\"https://admin.example\"]\n[[operators]]\nname = \"ann\"\ntoken_sha256 = \"eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee\"\nrole = \"view\"\n[log]", "https", "admin.hosts[0]", "without https:// and path"),
+    ("[log]", "[admin]\nlisten = \"127.0.0.1:4021\"\nhosts = \"admin.example\"\n[[operators]]\nname = \"ann\"\ntoken_sha256 = \"eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee\"\nrole = \"view\"\n[log]", "hosts", "admin.hosts", "must be a list in [ ]"),
+    ("[log]", "[admin]\nlisten = \"127.0.0.1:4021\"\n[log]", "[admin]", "admin", "needs at least one [[operators]]"),
+    ("[log]", "[[operators]]\nname = \"ann\"\ntoken_sha256 = \"eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee\"\nrole = \"view\"\n[log]", "[[operators]]", "operators[0]", "write [admin] with listen"),
+    ("[log]", "[admin]\nlisten = \"127.0.0.1:4021\"\n[[operators]]\nname = \"ann b\"\ntoken_sha256 = \"eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee\"\nrole = \"view\"\n[log]", "ann b", "operators[0].name", "write letters, digits, - and _ only"),
+    ("[log]", "[admin]\nlisten = \"127.0.0.1:4021\"\n[[operators]]\nname = \"ann\"\ntoken_sha256 = \"my-token\"\nrole = \"view\"\n[log]", "my-token", "operators[0].token_sha256", "write the 64 hex digits"),
+    ("[log]", "[admin]\nlisten = \"127.0.0.1:4021\"\n[[operators]]\nname = \"ann\"\ntoken_sha256 = \"8c6976e5b5410415bde908bd4dee15dfb167a9c873fc4bb8a81f6f2ab448a918\"\nrole = \"view\"\n[log]", "token_sha256", "operators[0].token_sha256", "a word that a guesser tries first"),
+    ("[log]", "[admin]\nlisten = \"127.0.0.1:4021\"\n[[operators]]\nname = \"ann\"\ntoken_sha256 = \"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855\"\nrole = \"view\"\n[log]", "token_sha256", "operators[0].token_sha256", "openssl rand -hex 32"),
+    ("[log]", "[admin]\nlisten = \"127.0.0.1:4021\"\n[[operators]]\nname = \"ann\"\ntoken_sha256 = \"eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee\"\nrole = \"admin\"\n[log]", "\"admin\"", "operators[0].role", "write \"view\" (read), \"operate\""),
+    ("[log]", "[admin]\nlisten = \"127.0.0.1:4021\"\n[[operators]]\nname = \"ann\"\ntoken_sha256 = \"eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee\"\nroles = [\"view\"]\nrole = \"view\"\n[log]", "roles", "operators[0].roles", "did you mean \"role\"?"),
+    ("[log]", "[admin]\nlisten = \"127.0.0.1:4021\"\n[[operators]]\nname = \"ann\"\ntoken_sha256 = \"eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee\"\n[log]", "[[operators]]", "operators[0].role", "is missing; write role = …"),
+    ("[log]", "[admin]\nlisten = \"127.0.0.1:4021\"\n[[operators]]\nname = \"ann\"\ntoken_sha256 = \"eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee\"\nrole = \"view\"\n[[operators]]\nname = \"ann\"\ntoken_sha256 = \"ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff\"\nrole = \"view\"\n[log]", "name = \"ann\"", "operators[1].name", "is an operator already"),
+    ("[log]", "[admin]\nlisten = \"127.0.0.1:4021\"\n[[operators]]\nname = \"ann\"\ntoken_sha256 = \"eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee\"\nrole = \"view\"\n[[operators]]\nname = \"bob\"\ntoken_sha256 = \"eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee\"\nrole = \"view\"\n[log]", "token_sha256", "operators[1].token_sha256", "is also the token of \"ann\""),
+    ("[log]", "[admin]\nlisten = \"127.0.0.1:4021\"\n[[operators]]\nname = \"ann\"\ntoken_sha256 = \"bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb\"\nrole = \"view\"\n[log]", "token_sha256", "operators[0].token_sha256", "is also the API key of tenant \"shop\""),
+];
+
 fn broken(row: &Row) -> String {
     let (from, to, ..) = *row;
     assert!(GOOD.contains(from), "{from:?} is not in the good configuration");
@@ -178,7 +203,7 @@ fn broken(row: &Row) -> String {
 #[test]
 fn each_broken_configuration_is_one_error_with_its_line_and_what_to_write() {
     Config::parse("c.toml", Path::new("/etc"), GOOD, &|_| None).unwrap_or_else(|errors| panic!("{errors}"));
-    let rows: Vec<&Row> = SERVER.iter().chain(KEYS).chain(NETWORKS).collect();
+    let rows: Vec<&Row> = SERVER.iter().chain(KEYS).chain(NETWORKS).chain(ADMIN).collect();
     assert!(rows.len() >= 40, "{}", rows.len());
     let mut wrong = Vec::new();
     for row in rows {

@@ -72,6 +72,14 @@ pub const SECTIONS: &[(&str, &str)] = &[
         "Requests per minute, as token buckets. 0 switches a limit off.",
     ),
     ("log", "Log lines, on standard error."),
+    (
+        "admin",
+        "The admin listener with the dashboard. Without this section it is off. See [The admin listener](admin.md).",
+    ),
+    (
+        "operators[]",
+        "Who may use the admin listener. At least one where it is on.",
+    ),
 ];
 
 /// Every key.
@@ -157,6 +165,11 @@ pub const KEYS: &[Key] = &[
     key("limits", "tenant_requests_per_minute", "0 to 10000000", D("60000"), "Requests per minute of one tenant."),
     key("limits", "tenant_burst", "1 to 1000000", D("5000"), "Requests that one tenant may send at once."),
     key("log", "format", "\"human\" or \"json\"", D("\"human\""), "Lines for people, or one JSON object per line."),
+    key("admin", "listen", "address:port or \"unix:PATH\"", Optional, "Where operators reach the dashboard and its API, for instance \"127.0.0.1:4021\". Only addresses of this machine, or a socket that only the process's user may use; a relative path starts at the configuration file's folder."),
+    key("admin", "hosts", "list of names", D("[]"), "Further names by which browsers reach the listener, for instance \"admin.example\" where a proxy is in front of it. Requests for other names are refused."),
+    key("operators[]", "name", "name", Required, "The operator's name, in the record of what operators do."),
+    key("operators[]", "token_sha256", "64 hex digits", Required, "SHA-256 of the operator's token, as `switchyard key hash` prints it."),
+    key("operators[]", "role", "\"view\", \"operate\" or \"money\"", Required, "`view`: read. `operate`: also pause, drain, reload, sync and annotate. `money`: also allow withheld releases, and add tenants and their API keys."),
     key("log", "level", "level or directives", D("\"info\""), "error, warn, info, debug or trace, or a list with `target=level` pairs. The variable SWITCHYARD_LOG overrides it."),
 ];
 

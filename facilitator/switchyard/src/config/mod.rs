@@ -52,6 +52,8 @@ pub struct Config {
     pub tenants: Vec<Tenant>,
     pub limits: Limits,
     pub log: Log,
+    /// The admin listener; `None`: it is off.
+    pub admin: Option<admin_api::Settings>,
     /// v1 names, including those of the configured networks.
     pub names: NetworkNames,
     pub source: Source,
@@ -161,6 +163,8 @@ pub struct Tenant {
 pub struct Limits {
     /// The rate of callers without an API key.
     pub address: Rate,
+    /// The rate of a tenant that says nothing else.
+    pub tenant: Rate,
 }
 
 /// `[log]`.

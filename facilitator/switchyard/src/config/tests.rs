@@ -1,3 +1,4 @@
+use admin_api::{Listen, Role};
 use std::collections::BTreeSet;
 
 use host::custody::Password;
@@ -243,6 +244,13 @@ name = "many"
 key_sha256 = "dddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddd"
 wait_until = "submitted"
 gather_ms = 400
+[admin]
+listen = "unix:run/admin.sock"
+hosts = ["admin.example:8443"]
+[[operators]]
+name = "ann"
+token_sha256 = "eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee"
+role = "money"
 "#;
     for key in keys::KEYS {
         assert!(
@@ -266,6 +274,16 @@ gather_ms = 400
     assert!(config.server.trusted_proxies[0].contains("10.9.8.7".parse().unwrap()));
     assert!(!config.server.trusted_proxies[0].contains("11.0.0.1".parse().unwrap()));
     assert!(config.server.trusted_proxies[1].contains("::1".parse().unwrap()));
+    let admin = config.admin.as_ref().unwrap();
+    assert_eq!(
+        admin.listen,
+        Listen::Unix("/etc/switchyard/run/admin.sock".into())
+    );
+    assert_eq!(admin.hosts, ["admin.example:8443"]);
+    assert_eq!(
+        (admin.tokens[0].name.as_str(), admin.tokens[0].role),
+        ("ann", Role::Money)
+    );
     let ledger = &config.networks["ledger:shop"];
     assert!(!ledger.has_chain && ledger.rpc.is_empty() && ledger.signers.is_empty());
     assert_eq!(ledger.assets, Assets::Any);

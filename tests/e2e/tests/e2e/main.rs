@@ -4,6 +4,7 @@
 //! Tests named `tNN_…` are the threats of that number; `law1_…` is the law of that number (docs/src/laws.md).
 
 mod accounting;
+mod admin;
 mod approvals;
 mod auth_capture;
 mod batches;

@@ -10,10 +10,8 @@ use zeroize::Zeroizing;
 
 use super::text::KeyLines;
 use super::{CliError, InitCommand, keys, pairs};
+use crate::app::random_text;
 use crate::known::Known;
-
-/// Random bytes of a password and of an API key.
-const RANDOM_BYTES: usize = 32;
 
 /// A key for each family: one that there is, or a new keystore.
 pub(super) fn make_keys<'f>(
@@ -111,7 +109,7 @@ fn new_password(
             .map_err(|error| CliError(format!("{} can't be read: {error}", file.display())))?,
         None => {
             let file = folder.join("keys").join("password");
-            let text = random_text()?;
+            let text = random_text().map_err(CliError)?;
             keys::write_private(&file, text.as_bytes())?;
             written.push(file.clone());
             file
@@ -122,19 +120,13 @@ fn new_password(
     Ok((file, password))
 }
 
-fn random_text() -> Result<Zeroizing<String>, CliError> {
-    let mut bytes = Zeroizing::new([0; RANDOM_BYTES]);
-    keys::fill(bytes.as_mut_slice())?;
-    Ok(Zeroizing::new(hex::encode(bytes.as_slice())))
-}
-
 /// A new API key in a file of its own; its hash.
 pub(super) fn make_api_key(
     name: &str,
     folder: &Path,
     written: &mut Vec<PathBuf>,
 ) -> Result<String, CliError> {
-    let key = random_text()?;
+    let key = random_text().map_err(CliError)?;
     let file = folder.join("keys").join(format!("{name}.api-key"));
     private_folder(&folder.join("keys"))?;
     keys::write_private(&file, key.as_bytes())?;

@@ -1,5 +1,6 @@
 //! Builds a [`Config`] from a parsed document, section by section. All errors are collected.
 
+mod admin;
 mod network;
 mod sections;
 mod tenants;
@@ -18,8 +19,19 @@ use super::substitute::Environment;
 use super::syntax;
 use super::{CommandConfig, Config, Limits, Network, Source, Tenant};
 
-const SECTIONS: [&str; 10] = [
-    "server", "data", "journal", "plugins", "keys", "networks", "plugin", "tenants", "limits", "log",
+const SECTIONS: [&str; 12] = [
+    "server",
+    "data",
+    "journal",
+    "plugins",
+    "keys",
+    "networks",
+    "plugin",
+    "tenants",
+    "limits",
+    "log",
+    "admin",
+    "operators",
 ];
 
 /// Reads and checks everything.
@@ -143,6 +155,13 @@ fn read<'r>(reader: &'r Reader<'_>, root: &'r DeTable<'r>, folder: &Path) -> Opt
     tenants::require_distinct(reader, &tenants);
     let mut networks = networks?;
     tenants::require_finality_in_time(reader, &tenants, &networks);
+    let admin = admin::admin(
+        &reader.section(root, "admin"),
+        &reader.repeated(root, "operators"),
+        server.as_ref().map(|server| server.listen),
+        &tenants,
+        folder,
+    );
     let names = network_names(reader, &mut networks);
     Some(Config {
         server: server?,
@@ -154,8 +173,12 @@ fn read<'r>(reader: &'r Reader<'_>, root: &'r DeTable<'r>, folder: &Path) -> Opt
         networks,
         plugin: plugin?,
         tenants,
-        limits: Limits { address: address? },
+        limits: Limits {
+            address: address?,
+            tenant: tenant_rate?,
+        },
         log: log?,
+        admin: admin?,
         names,
         source: Source::default(),
     })

@@ -1,0 +1,188 @@
+//! Everything at a glance.
+
+use admin_api::view::{Currency, Journal, Network, Node, Overview, Pause, Plugin, Scheme, Signer, Tenant};
+use base::clock::{Clock as _, SystemClock};
+use base::nodes::NodePools as _;
+use base::pause::Paused;
+use base::service::{NetworkReadiness, Service as _};
+use engine::{EngineService, NetworkDesk, SignerState};
+use http_api::redaction::redact;
+use sdk_plugin::Amount;
+use std::sync::Arc;
+
+use super::{OperatorDesk, problems};
+
+impl OperatorDesk {
+    pub(super) fn make_overview(&self) -> Overview {
+        let readiness = self.app.engine.readiness();
+        let networks: Vec<Network> = self
+            .app
+            .engine
+            .desk()
+            .into_iter()
+            .map(|network| {
+                let ready = readiness.iter().find(|ready| ready.network == network.id);
+                self.network(network, ready)
+            })
+            .collect();
+        let plugins = self.app.plugin_states();
+        let mut overview = Overview {
+            at_ms: SystemClock.now_ms(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            commit: option_env!("SWITCHYARD_COMMIT").unwrap_or_default().to_owned(),
+            started_at_ms: self.started_at_ms,
+            role: "",
+            problems: Vec::new(),
+            networks,
+            plugins,
+            tenants: self.tenants(),
+            journal: self.journal(),
+            pauses: self.pauses(),
+            totals: self.snapshot.read().totals(None, None),
+        };
+        overview.problems = problems::of(&overview, &readiness, &self.app.engine.paused());
+        overview
+    }
+
+    fn network(&self, network: NetworkDesk, ready: Option<&NetworkReadiness>) -> Network {
+        let known = self.known.network(&network.id);
+        let scheme = |name: &str| ready.and_then(|ready| ready.schemes.iter().find(|one| one.scheme == name));
+        let schemes = network.schemes.iter().map(|one| {
+            let check = scheme(&one.scheme);
+            Scheme {
+                scheme: one.scheme.clone(),
+                ready: check.is_some_and(|check| check.ready),
+                paused: one.is_paused,
+                why_not: check.and_then(|check| check.why_not.as_deref()).map(redact),
+            }
+        });
+        let nodes = self.app.rpc.nodes(&network.id).into_iter().map(|node| Node {
+            name: node.host,
+            trouble: node.trouble.as_deref().map(redact),
+        });
+        let signers = network.signers.iter();
+        let totals = self.snapshot.read().totals(Some(&network.id), None);
+        Network {
+            title: known.map_or_else(|| network.id.clone(), |known| known.title.clone()),
+            explorer: known
+                .map(|known| known.explorer.clone())
+                .filter(|explorer| !explorer.is_empty()),
+            currency: known.map(|known| Currency {
+                symbol: known.currency.symbol.clone(),
+                decimals: known.currency.decimals,
+            }),
+            ready: ready.is_some_and(|ready| ready.ready),
+            why_not: ready.and_then(|ready| ready.why_not.as_deref()).map(redact),
+            schemes: schemes.collect(),
+            nodes: nodes.collect(),
+            signers: signers.map(|signer| self.signer(&network, signer)).collect(),
+            open_slots: count(network.open_slots),
+            pending: totals.pending.saturating_add(totals.unknown),
+            oldest_pending_s: None,
+            block_height: network.head,
+            totals,
+            budget: None,
+            id: network.id,
+        }
+    }
+
+    fn signer(&self, network: &NetworkDesk, signer: &SignerState) -> Signer {
+        let spent = self.spent.read();
+        let of_signer = spent
+            .iter()
+            .find(|(on, address, _)| *on == network.id && *address == signer.address);
+        let spent_day = of_signer.map_or(Amount::ZERO, |(_, _, amount)| *amount);
+        let days = |balance: Amount| balance.0.checked_div(spent_day.0);
+        let state = match (signer.is_active, signer.is_drained) {
+            (false, _) => "retained",
+            (true, true) => "drained",
+            (true, false) => "active",
+        };
+        Signer {
+            address: signer.address.clone(),
+            balance: signer.balance.map(|balance| balance.to_string()),
+            can_pay: signer.balance.is_none_or(|balance| balance >= network.max_cost),
+            state,
+            spent_day: spent_day.to_string(),
+            days_left: signer
+                .balance
+                .and_then(days)
+                .map(|days| u64::try_from(days).unwrap_or(u64::MAX)),
+            in_flight: count(signer.in_flight),
+            queued: count(signer.waiting),
+        }
+    }
+
+    fn tenants(&self) -> Vec<Tenant> {
+        let snapshot = self.snapshot.read();
+        let added = self.added.read();
+        let tenants = self.app.tenants();
+        let tenants = tenants.borrow();
+        tenants
+            .iter()
+            .map(|tenant| Tenant {
+                name: tenant.name.clone(),
+                keys: count(tenant.key_sha256.len()),
+                origin: if added.contains(&tenant.name) {
+                    "added"
+                } else {
+                    "file"
+                },
+                totals: snapshot.totals(None, Some(&tenant.name)),
+            })
+            .collect()
+    }
+
+    fn journal(&self) -> Journal {
+        let readiness = EngineService::new(Arc::clone(&self.app.engine)).journal();
+        Journal {
+            kind: if self.config.postgres.is_some() {
+                "postgres"
+            } else {
+                "sqlite"
+            },
+            why_not: readiness.why_not.as_deref().map(redact),
+            bytes: None,
+            disk_free: None,
+            disk_total: None,
+            withheld: self.app.engine.withheld(),
+        }
+    }
+
+    fn pauses(&self) -> Vec<Pause> {
+        let pauses = match self.app.engine.paused() {
+            Paused::These(pauses) => pauses,
+            Paused::Nothing | Paused::Unreadable(_) => Vec::new(),
+        };
+        pauses
+            .into_iter()
+            .map(|pause| Pause {
+                network: pause.network,
+                scheme: pause.scheme,
+                signer: pause.signer,
+                reason: pause.reason,
+                since_ms: pause.since_s.saturating_mul(1_000),
+            })
+            .collect()
+    }
+}
+
+impl crate::app::App {
+    fn plugin_states(&self) -> Vec<Plugin> {
+        let states = self.reloader.plugins_shown();
+        let quarantine = self.quarantine.lock();
+        states
+            .into_iter()
+            .map(|mut plugin| {
+                let quarantine = quarantine.as_ref();
+                plugin.quarantine =
+                    quarantine.and_then(|quarantine| quarantine.why(&plugin.name, &plugin.sha256));
+                plugin
+            })
+            .collect()
+    }
+}
+
+fn count(number: usize) -> u64 {
+    u64::try_from(number).unwrap_or(u64::MAX)
+}
