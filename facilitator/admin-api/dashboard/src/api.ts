@@ -2,6 +2,7 @@
 // storage of the browser.
 
 import { Lines } from "./lines.ts";
+import { encoded } from "./text.ts";
 import type { Acts, Done, Explained, Overview, Payments, Series } from "./types.ts";
 
 const TIMEOUT_MS = 30_000;
@@ -40,7 +41,7 @@ export class Client {
   }
 
   explain(name: string): Promise<Explained> {
-    return this.get<Explained>(`/api/payments/${encodeURIComponent(name)}`);
+    return this.get<Explained>(`/api/payments/${encoded(name)}`);
   }
 
   log(): Promise<Acts> {

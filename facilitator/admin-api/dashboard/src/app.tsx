@@ -54,11 +54,11 @@ export function App(): JSX.Element {
           ))}
         </nav>
         <span class="role">
-          role <b>{overview.value?.role}</b>{" "}
-          <button type="button" class="more" onClick={() => signOut(null)}>
-            Sign out
-          </button>
+          role <b>{overview.value?.role}</b>
         </span>
+        <button type="button" class="more out" onClick={() => signOut(null)}>
+          Sign out
+        </button>
       </header>
       <Broken />
       <Announcer />

@@ -2,7 +2,7 @@
 
 import { useSignal } from "@preact/signals";
 import type { JSX, TargetedSubmitEvent } from "preact";
-import { useEffect, useRef } from "preact/hooks";
+import { useEffect, useLayoutEffect, useRef } from "preact/hooks";
 import { type Action, type Field, asked } from "./actions.ts";
 import { said } from "./api.ts";
 import { client, may, noticed } from "./state.ts";
@@ -40,8 +40,9 @@ function Open({ action }: { action: Action }): JSX.Element {
     };
   }, []);
 
+  // The dialog's own event arrives late, when another action's dialog may be open.
   const close = (): void => {
-    asked.value = null;
+    if (asked.value === action) asked.value = null;
   };
   const submit = async (event: TargetedSubmitEvent<HTMLFormElement>): Promise<void> => {
     event.preventDefault();
@@ -158,7 +159,7 @@ function Report({ done, close }: { done: Done; close: () => void }): JSX.Element
   const copied = useSignal(false);
   const input = useRef<HTMLInputElement>(null);
   const first = useRef<HTMLButtonElement>(null);
-  useEffect(() => first.current?.focus(), []);
+  useLayoutEffect(() => first.current?.focus(), []);
   const copy = async (): Promise<void> => {
     input.current?.select();
     try {

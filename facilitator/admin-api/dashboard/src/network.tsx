@@ -8,11 +8,11 @@ import { Plots } from "./plot.tsx";
 import { overview, series } from "./state.ts";
 import type { Currency, Network, Scheme, Signer, Totals } from "./types.ts";
 import { Fact, Id, State, Table, Text } from "./ui.tsx";
-import { visible } from "./text.ts";
+import { plain, visible } from "./text.ts";
 
 export function amountIn(currency: Currency | null, atomic: string): string {
-  if (!currency) return `${grouped(atomic)} atomic units`;
-  return `${units(atomic, currency.decimals)} ${visible(currency.symbol)}`;
+  if (!currency) return `${plain(grouped(atomic))} atomic units`;
+  return `${plain(units(atomic, currency.decimals))} ${plain(currency.symbol)}`;
 }
 
 /** Sums that do not hold every payment of the window say so. */
@@ -26,12 +26,14 @@ function isPaused(network: Network, scheme: string | null): boolean {
 }
 
 export function NetworkCard({ network }: { network: Network }): JSX.Element {
-  const troubled = network.nodes.filter((node) => node.trouble !== null).length;
+  const answering = network.nodes.filter((node) => node.trouble === null);
+  const troubled = network.nodes.length - answering.length;
   const plotted = series.value?.networks.find((one) => one.id === network.id);
   const { totals, budget } = network;
   const bad = totals.failed + totals.expired + totals.reversed;
   const used = budget ? percentUsed(budget.spent, budget.limit) : null;
   const heading = `network-${network.id}`;
+  const name = plain(network.title);
   return (
     <article class="card network-card" aria-labelledby={heading} data-network={network.id}>
       <header>
@@ -46,11 +48,11 @@ export function NetworkCard({ network }: { network: Network }): JSX.Element {
         {network.ready ? <State tone="good">Ready</State> : <State tone="bad">Not ready</State>}
         <span class="acts">
           {isPaused(network, null) ? (
-            <Do action={resume(network.id, network.title, null)} label={`Resume ${network.title}`}>
+            <Do action={resume(network.id, network.title, null)} label={`Resume ${name}`}>
               Resume…
             </Do>
           ) : (
-            <Do action={pause(network, null)} label={`Pause ${network.title}`}>
+            <Do action={pause(network, null)} label={`Pause ${name}`}>
               Pause…
             </Do>
           )}
@@ -85,7 +87,7 @@ export function NetworkCard({ network }: { network: Network }): JSX.Element {
               {amountIn(network.currency, budget.spent)} of {amountIn(network.currency, budget.limit)}
             </small>
             {used !== null && (
-              <meter class="meter" min={0} max={100} high={80} optimum={0} value={Math.min(100, used)} aria-label={`Budget of ${network.title} used today`}>
+              <meter class="meter" min={0} max={100} high={80} optimum={0} value={Math.min(100, used)} aria-label={`Budget of ${name} used today`}>
                 {used} %
               </meter>
             )}
@@ -106,22 +108,34 @@ export function NetworkCard({ network }: { network: Network }): JSX.Element {
         </small>
       </h4>
       <ul class="rows">
-        {network.nodes.map((node, at) => (
-          <li key={`${at} ${node.name}`}>
-            <State tone={node.trouble === null ? "good" : "bad"}>{node.trouble === null ? "Answers" : "Trouble"}</State>{" "}
-            <b>
-              <Text of={node.name} max={60} />
-            </b>{" "}
-            {node.trouble !== null && <Text of={node.trouble} max={160} />}
+        {network.nodes
+          .filter((node) => node.trouble !== null)
+          .map((node, at) => (
+            <li key={`${at} ${node.name}`}>
+              <State tone="bad">Trouble</State>{" "}
+              <b>
+                <Text of={node.name} max={60} />
+              </b>{" "}
+              <Text of={node.trouble} max={160} />
+            </li>
+          ))}
+        {answering.length > 0 && (
+          <li>
+            <State tone="good">Answers</State>
+            {answering.map((node, at) => (
+              <b key={`${at} ${node.name}`}>
+                <Text of={node.name} max={60} />
+              </b>
+            ))}
           </li>
-        ))}
+        )}
       </ul>
       <h4>Signers</h4>
       <Signers network={network} />
       {series.value && plotted && (
         <>
           <h4>Last hours</h4>
-          <Plots series={series.value} of={plotted} title={network.title} />
+          <Plots series={series.value} of={plotted} title={name} />
         </>
       )}
     </article>
@@ -129,7 +143,7 @@ export function NetworkCard({ network }: { network: Network }): JSX.Element {
 }
 
 function SchemeRow({ network, scheme }: { network: Network; scheme: Scheme }): JSX.Element {
-  const about = `${scheme.scheme} on ${network.title}`;
+  const about = `${plain(scheme.scheme)} on ${plain(network.title)}`;
   return (
     <li>
       {scheme.paused ? <State tone="quiet">Paused</State> : scheme.ready ? <State tone="good">Ready</State> : <State tone="bad">Not ready</State>}{" "}
@@ -164,7 +178,7 @@ function Signers({ network }: { network: Network }): JSX.Element {
   const { currency } = network;
   return (
     <Table
-      caption={`Signers of ${network.title}`}
+      caption={`Signers of ${plain(network.title)}`}
       columns={[
         { head: "Signer", cell: (signer: Signer) => <Id of={signer.address} name="Signer" /> },
         { head: "State", cell: signerState },
@@ -177,12 +191,12 @@ function Signers({ network }: { network: Network }): JSX.Element {
           head: "Actions",
           cell: (signer: Signer) =>
             signer.state === "drained" ? (
-              <Do action={undrain(network.id, network.title, signer.address)} label={`Use signer ${signer.address} again`}>
+              <Do action={undrain(network.id, network.title, signer.address)} label={`Use again: signer ${visible(signer.address)}`}>
                 Use again…
               </Do>
             ) : (
               signer.state === "active" && (
-                <Do action={drain(network, signer.address)} label={`Drain signer ${signer.address}`}>
+                <Do action={drain(network, signer.address)} label={`Drain signer ${visible(signer.address)}`}>
                   Drain…
                 </Do>
               )

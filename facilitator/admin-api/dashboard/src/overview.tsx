@@ -10,6 +10,7 @@ import { Problems } from "./problems.tsx";
 import { route } from "./route.ts";
 import { may, networkOf, overview, serverMs } from "./state.ts";
 import type { Overview, Pause, Plugin, Tenant, Totals } from "./types.ts";
+import { plain } from "./text.ts";
 import { Ago, Fact, Id, State, Table, Text } from "./ui.tsx";
 
 export function OverviewView(): JSX.Element {
@@ -161,7 +162,7 @@ function Volumes({ totals }: { totals: Totals }): JSX.Element {
     <ul class="volumes">
       {first.map((volume) => (
         <li key={`${volume.network} ${volume.asset}`}>
-          {grouped(volume.amount)} <span class="unit">atomic units of</span> <Id of={volume.asset} name="Asset" /> on{" "}
+          {plain(grouped(volume.amount))} <span class="unit">atomic units of</span> <Id of={volume.asset} name="Asset" /> on{" "}
           <Text of={networkOf(volume.network)?.title ?? volume.network} max={40} />
         </li>
       ))}
@@ -192,11 +193,11 @@ function Tenants({ tenants }: { tenants: Tenant[] }): JSX.Element {
               cell: (tenant: Tenant) =>
                 tenant.origin === "added" && (
                   <span class="acts">
-                    <Do action={rotateTenant(tenant)} label={`Make a new API key for ${tenant.name}`}>
+                    <Do action={rotateTenant(tenant)} label={`New key for ${plain(tenant.name)}`}>
                       New key…
                     </Do>
                     {tenant.keys > 1 && (
-                      <Do action={retireTenant(tenant)} label={`Retire older API keys of ${tenant.name}`}>
+                      <Do action={retireTenant(tenant)} label={`Retire older keys of ${plain(tenant.name)}`}>
                         Retire older keys…
                       </Do>
                     )}

@@ -11,6 +11,7 @@ import { amountIn } from "./network.tsx";
 import { Status, Transaction } from "./payments.tsx";
 import { route } from "./route.ts";
 import { client, networkOf, noticed, nowMs } from "./state.ts";
+import { plain } from "./text.ts";
 import type { HistoryEvent, Payment } from "./types.ts";
 import { Ago, Fact, Id, State, Text, type Tone } from "./ui.tsx";
 
@@ -80,7 +81,7 @@ function Card({ payment }: { payment: Payment }): JSX.Element {
   const when = (member: unknown): ComponentChildren =>
     typeof member === "string" ? (
       <>
-        {dateTime(Date.parse(member))} UTC <small>{<Ago ms={Date.parse(member)} />}</small>
+        {dateTime(Date.parse(member))} UTC <small><Ago ms={Date.parse(member)} /></small>
       </>
     ) : (
       "–"
@@ -106,7 +107,7 @@ function Card({ payment }: { payment: Payment }): JSX.Element {
           </small>
         </Fact>
         <Fact name="Amount">
-          {payment.amount === undefined ? "–" : `${grouped(payment.amount)} atomic units`}
+          {payment.amount === undefined ? "–" : `${plain(grouped(payment.amount))} atomic units`}
           <small>
             of <Id of={payment.asset} name="Asset" />
           </small>
@@ -148,7 +149,7 @@ function Card({ payment }: { payment: Payment }): JSX.Element {
 /** `idempotencyKey` as `Idempotency key`. */
 function spelled(member: string): string {
   const words = member.replace(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`);
-  return words.charAt(0).toUpperCase() + words.slice(1);
+  return plain(words.charAt(0).toUpperCase() + words.slice(1));
 }
 
 function flat(value: unknown): string {

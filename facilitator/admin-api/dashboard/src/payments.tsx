@@ -7,9 +7,9 @@ import { said } from "./api.ts";
 import { grouped } from "./format.ts";
 import { paymentHref, route } from "./route.ts";
 import { client, networkOf, noticed, nowMs, overview } from "./state.ts";
-import { explorerLink } from "./text.ts";
+import { explorerLink, plain, shortId } from "./text.ts";
 import type { Payment } from "./types.ts";
-import { Ago, Id, Outside, State, Table, Text, type Tone } from "./ui.tsx";
+import { Ago, Id, Outside, Start, State, Table, Text, type Tone } from "./ui.tsx";
 
 const STATUSES = ["pending", "settled", "failed", "expired", "reversed", "unknown"];
 const FILTERS = ["q", "status", "network", "tenant", "payer", "payee"] as const;
@@ -138,7 +138,7 @@ function columns(): Parameters<typeof Table<Payment>>[0]["columns"] {
       head: "Payment",
       cell: (payment) => (
         <a href={paymentHref(payment.id)}>
-          <Text of={payment.id.length > 20 ? `${payment.id.slice(0, 8)}…${payment.id.slice(-6)}` : payment.id} />
+          <Start of={shortId(payment.id) ?? payment.id} max={20} />
         </a>
       ),
     },
@@ -148,7 +148,7 @@ function columns(): Parameters<typeof Table<Payment>>[0]["columns"] {
       head: "Network",
       cell: (payment) => (
         <>
-          <Text of={networkOf(payment.network)?.title ?? payment.network} max={40} /> <small>{<Text of={payment.scheme} max={30} />}</small>
+          <Text of={networkOf(payment.network)?.title ?? payment.network} max={40} /> <small class="below"><Text of={payment.scheme} max={30} /></small>
         </>
       ),
     },
@@ -157,7 +157,7 @@ function columns(): Parameters<typeof Table<Payment>>[0]["columns"] {
       number: true,
       cell: (payment) => (
         <>
-          {payment.amount === undefined ? "–" : grouped(payment.amount)} <small>{<Id of={payment.asset} name="Asset" />}</small>
+          {payment.amount === undefined ? "–" : plain(grouped(payment.amount))} <small class="below"><Id of={payment.asset} name="Asset" /></small>
         </>
       ),
     },
@@ -203,7 +203,7 @@ function Filters({ query }: { query: URLSearchParams }): JSX.Element {
         </option>
         {values.map(([value, text]) => (
           <option key={value} value={value} selected={query.get(name) === value}>
-            {text}
+            {plain(text)}
           </option>
         ))}
       </select>

@@ -7,7 +7,7 @@ import { counted } from "./format.ts";
 import { networkHref } from "./route.ts";
 import { networkOf, overview } from "./state.ts";
 import type { Problem, Severity } from "./types.ts";
-import { State, Text, type Tone } from "./ui.tsx";
+import { Start, State, Text, type Tone } from "./ui.tsx";
 import { cut, visible } from "./text.ts";
 
 const TONES: Record<Severity, Tone> = { critical: "bad", warning: "warn", notice: "quiet" };
@@ -52,7 +52,7 @@ export function Problems(): JSX.Element {
                       "Facilitator"
                     ) : (
                       <a href={networkHref(problem.network)}>
-                        <Text of={title(problem)} max={60} />
+                        <Start of={title(problem)} max={40} />
                       </a>
                     )}
                   </strong>{" "}
@@ -65,7 +65,8 @@ export function Problems(): JSX.Element {
                   <p class="meta">
                     {problem.network !== null && title(problem) !== problem.network && (
                       <>
-                        <Text of={problem.network} max={60} />{" "}
+                        <Text of={problem.network} max={60} />
+                        {problem.runbook !== null && <span aria-hidden="true"> · </span>}
                       </>
                     )}
                     {problem.runbook !== null && (

@@ -1,6 +1,7 @@
 // Which view is open. The address has a fragment only, which is never sent to the listener.
 
 import { signal } from "@preact/signals";
+import { encoded } from "./text.ts";
 
 export interface Route {
   view: "overview" | "payments" | "payment" | "log";
@@ -28,8 +29,8 @@ function decoded(text: string): string {
   }
 }
 
-export const paymentHref = (name: string): string => `#/payment/${encodeURIComponent(name)}`;
-export const networkHref = (id: string): string => `#/network/${encodeURIComponent(id)}`;
+export const paymentHref = (name: string): string => `#/payment/${encoded(name)}`;
+export const networkHref = (id: string): string => `#/network/${encoded(id)}`;
 
 export const route = signal<Route>(parse(window.location.hash));
 

@@ -28,13 +28,25 @@ export function cut(text: string, max: number): string | null {
   return text.slice(0, splits ? max - 1 : max);
 }
 
+/** A name where only a text can be: a label, a caption, an option. */
+export function plain(name: string): string {
+  const start = cut(name, 60);
+  return visible(start === null ? name : `${start}…`);
+}
+
 /** Start and end of an id, or `null` if it is short. */
 export function shortId(id: string): string | null {
   return id.length <= 16 ? null : `${id.slice(0, 8)}…${id.slice(-6)}`;
 }
 
+/** `encodeURIComponent`, which throws at half a surrogate pair, for any text. */
+export function encoded(text: string): string {
+  const whole = text.replace(/[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]/g, "\ufffd");
+  return encodeURIComponent(whole);
+}
+
 /** Address of a transaction on an explorer, or `null` where there is none that a browser may open. */
 export function explorerLink(template: string | null | undefined, transaction: string): string | null {
   if (!template || !transaction || !/^https?:\/\//i.test(template) || !template.includes("{}")) return null;
-  return template.split("{}").join(encodeURIComponent(transaction));
+  return template.split("{}").join(encoded(transaction));
 }

@@ -6,12 +6,18 @@ import { age, dateTime, grouped } from "./format.ts";
 import { serverMs } from "./state.ts";
 import { cut, shortId, visible } from "./text.ts";
 
+/** Texts of at most so many characters are not broken in a wide table. */
+const SHORT = 24;
+
 /** A text from outside. A long one is cut, and a button shows all of it. */
 export function Text({ of, max = 160 }: { of: string | null | undefined; max?: number }): JSX.Element {
   const open = useSignal(false);
   const text = of ?? "";
   const start = cut(text, max);
-  if (start === null) return <bdi class="text">{visible(text)}</bdi>;
+  if (start === null) {
+    const shown = visible(text);
+    return <bdi class={shown.length <= SHORT ? "text short" : "text"}>{shown}</bdi>;
+  }
   return (
     <>
       <bdi class="text">{visible(open.value ? text : `${start}…`)}</bdi>{" "}
@@ -20,6 +26,12 @@ export function Text({ of, max = 160 }: { of: string | null | undefined; max?: n
       </button>
     </>
   );
+}
+
+/** The start of a text from outside, where a button can't be: inside a link. */
+export function Start({ of, max }: { of: string; max: number }): JSX.Element {
+  const start = cut(of, max);
+  return <bdi class="text">{visible(start === null ? of : `${start}…`)}</bdi>;
 }
 
 /** An address, a transaction or another id: its start and end. A press shows all of it, to be copied. */
@@ -33,11 +45,11 @@ export function Id({ of, name }: { of: string | null | undefined; name: string }
       type="button"
       class="id"
       aria-expanded={open.value}
-      aria-label={`${name} ${visible(cut(of, 200) ?? of)}`}
       title={open.value ? "Show its start and end" : "Show all of it"}
       onClick={() => (open.value = !open.value)}
     >
-      <bdi>{visible(open.value ? (cut(of, 2_000) ?? of) : short)}</bdi>
+      <span class="sr">{name} </span>
+      <bdi>{visible(open.value ? of : short)}</bdi>
     </button>
   );
 }
@@ -131,7 +143,7 @@ export function Fact({ name, children }: { name: string; children: ComponentChil
 /** A link that leaves the page. */
 export function Outside({ href, children }: { href: string; children: ComponentChildren }): JSX.Element {
   return (
-    <a href={href} target="_blank" rel="noopener noreferrer external">
+    <a class="outside" href={href} target="_blank" rel="noopener noreferrer external">
       {children}
       <span aria-hidden="true"> ↗</span>
       <span class="sr"> (opens another site)</span>
