@@ -6,6 +6,7 @@ mod chaos;
 mod citations;
 mod continued;
 mod contracts;
+mod dashboard;
 mod demo;
 mod devnet;
 mod dist;
@@ -63,6 +64,8 @@ enum Command {
     Lint(lint::Args),
     /// Check alert rules, dashboard and runbook against each other and the code
     Monitoring(monitoring::Args),
+    /// Build and test the dashboard of the admin listener, or check that its built files match their sources
+    Dashboard(dashboard::Args),
     /// Build the handbook as HTML
     Docs(docs::Args),
     Dist(dist::Args),
@@ -98,6 +101,7 @@ fn main() -> ExitCode {
         Command::Bench(args) => bench::run(&args),
         Command::Lint(args) => lint::run(&args),
         Command::Monitoring(args) => monitoring::run(&args),
+        Command::Dashboard(args) => dashboard::run(&args),
         Command::Docs(docs::Args {}) => docs::run(),
         Command::Dist(args) => dist::run(&args),
         Command::Devnet(args) => devnet::run(&args),
