@@ -2,10 +2,11 @@
 
 import { useSignal } from "@preact/signals";
 import type { JSX } from "preact";
-import { useEffect, useRef } from "preact/hooks";
+import { useEffect, useMemo, useRef } from "preact/hooks";
 import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
 import { clock, duration, grouped } from "./format.ts";
+import { type Steps, coarser } from "./steps.ts";
 import type { NetworkSeries, Series } from "./types.ts";
 import { Table } from "./ui.tsx";
 
@@ -69,7 +70,7 @@ function base(width: number, shown: (at: number | null) => void): Pick<uPlot.Opt
 
 const hours = (_: uPlot, splits: number[]): string[] => splits.map((seconds) => clock(seconds * 1000).slice(0, 5));
 
-function outcomes(into: HTMLElement, width: number, times: number[], of: NetworkSeries, shown: (at: number | null) => void): uPlot {
+function outcomes(into: HTMLElement, width: number, times: number[], of: Steps, shown: (at: number | null) => void): uPlot {
   const colour = colours();
   const settled = of.settled;
   const withFailed = settled.map((count, at) => count + (of.failed[at] ?? 0));
@@ -85,7 +86,7 @@ function outcomes(into: HTMLElement, width: number, times: number[], of: Network
   });
   const options: uPlot.Options = {
     ...base(width, shown),
-    scales: { x: { time: true }, y: { range: (_, __, max) => [0, Math.max(4, max)] } },
+    scales: { x: { time: true }, y: { range: (_, __, max) => [0, Math.max(4, max * 1.05)] } },
     axes: [axis(colour, { values: hours, size: 22, space: 60 }), axis(colour, { size: 44, space: 28, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 50_000, 100_000] })],
     // The sum is drawn first, and the parts over it.
     series: [
@@ -98,11 +99,11 @@ function outcomes(into: HTMLElement, width: number, times: number[], of: Network
   return new uPlot(options, [times, withPending, withFailed, settled], into);
 }
 
-function latency(into: HTMLElement, width: number, times: number[], of: NetworkSeries, shown: (at: number | null) => void): uPlot {
+function latency(into: HTMLElement, width: number, times: number[], of: Steps, shown: (at: number | null) => void): uPlot {
   const colour = colours();
   const options: uPlot.Options = {
     ...base(width, shown),
-    scales: { x: { time: true }, y: { range: (_, __, max) => [0, Math.max(1000, max)] } },
+    scales: { x: { time: true }, y: { range: (_, __, max) => [0, Math.max(1000, max * 1.1)] } },
     axes: [axis(colour, { values: hours, size: 22, space: 60 }), axis(colour, { size: 44, space: 28, values: (_, splits) => splits.map((ms) => (ms === 0 ? "0" : `${ms / 1000} s`)) })],
     series: [{}, { label: "p95", stroke: colour.text, width: 1.5, spanGaps: false, points: { show: true, size: 4, fill: colour.text } }],
   };
@@ -117,9 +118,9 @@ interface Row {
   p95: number | null;
 }
 
-function rows(series: Series, of: NetworkSeries): Row[] {
+function rows(of: Steps): Row[] {
   return of.settled.map((settled, at) => ({
-    at: series.fromMs + at * series.stepMs,
+    at: of.fromMs + at * of.stepMs,
     settled,
     failed: of.failed[at] ?? 0,
     pending: of.pending[at] ?? 0,
@@ -129,7 +130,11 @@ function rows(series: Series, of: NetworkSeries): Row[] {
 
 const sum = (counts: number[]): number => counts.reduce((all, count) => all + count, 0);
 
-export function Plots({ series, of, title }: { series: Series; of: NetworkSeries; title: string }): JSX.Element {
+/** Bars of a plot. */
+const MOST = 72;
+
+export function Plots({ series, of: sent, title }: { series: Series; of: NetworkSeries; title: string }): JSX.Element {
+  const of = useMemo(() => coarser(series.fromMs, series.stepMs, sent, MOST), [series, sent]);
   const top = useRef<HTMLDivElement>(null);
   const bottom = useRef<HTMLDivElement>(null);
   const at = useSignal<number | null>(null);
@@ -139,7 +144,7 @@ export function Plots({ series, of, title }: { series: Series; of: NetworkSeries
   useEffect(() => {
     const [upper, lower] = [top.current, bottom.current];
     if (!upper || !lower || nothing) return undefined;
-    const times = of.settled.map((_, step) => (series.fromMs + step * series.stepMs) / 1000);
+    const times = of.settled.map((_, step) => (of.fromMs + step * of.stepMs) / 1000);
     const shown = (step: number | null): void => {
       at.value = step;
     };
@@ -162,11 +167,11 @@ export function Plots({ series, of, title }: { series: Series; of: NetworkSeries
       sized.disconnect();
       plots.forEach((plot) => plot.destroy());
     };
-  }, [series, of, nothing]);
+  }, [of, nothing]);
 
-  const span = Math.round((of.settled.length * series.stepMs) / 3_600_000);
+  const span = Math.round((of.settled.length * of.stepMs) / 3_600_000);
   if (nothing) return <p class="none">No payments in the last {span} h.</p>;
-  const all = rows(series, of);
+  const all = rows(of);
   const row = at.value === null ? null : (all[at.value] ?? null);
   const summary = `${title}, last ${span} h: ${grouped(sum(of.settled))} settled, ${grouped(sum(of.failed))} failed, ${grouped(sum(of.pending))} pending.`;
   return (
@@ -177,7 +182,7 @@ export function Plots({ series, of, title }: { series: Series; of: NetworkSeries
         <span class="at">{row === null ? `last ${span} h, UTC` : sentence(row)}</span>
       </p>
       <div ref={top} role="img" aria-label={`Payments by outcome. ${summary}`} />
-      <p class="legend">p95 of the time to the outcome</p>
+      <p class="legend">time to the outcome, p95 (the highest of each {duration(of.stepMs)})</p>
       <div ref={bottom} role="img" aria-label={`95th percentile of the time to the outcome. ${title}, last ${span} h.`} />
       <button type="button" class="more" aria-expanded={open.value} onClick={() => (open.value = !open.value)}>
         {open.value ? "Hide the numbers" : "Show the numbers"}

@@ -115,6 +115,7 @@ export const trouble = () => {
     isolated: true,
     quarantine: "its process ended with SIGSEGV during verify of payment 7a1f; it runs in a process of its own",
   });
+  all.totals = totals(17_933, 96);
   all.journal.diskFree = 31_000_000_000;
   all.problems = [
     {
@@ -182,26 +183,27 @@ export const hostile = () => {
   return all;
 };
 
+/** Six hours in minutes. */
 export const series = () => {
-  const steps = 72;
+  const steps = 360;
   const list = (make) => Array.from({ length: steps }, (_, at) => make(at));
   return {
-    fromMs: NOW - steps * 300_000,
-    stepMs: 300_000,
+    fromMs: NOW - steps * 60_000,
+    stepMs: 60_000,
     networks: [
       {
         id: BASE,
-        settled: list((at) => 60 + Math.round(25 * Math.sin(at / 7)) - (at > 64 ? 40 : 0)),
-        failed: list((at) => (at > 64 ? 14 + (at % 5) : at % 23 === 0 ? 1 : 0)),
-        pending: list((at) => (at > 69 ? 6 : 0)),
-        p95Ms: list((at) => 3_900 + 700 * Math.sin(at / 5) + (at > 64 ? 5_000 : 0)),
+        settled: list((at) => 12 + Math.round(5 * Math.sin(at / 35)) - (at > 322 ? 8 : 0)),
+        failed: list((at) => (at > 322 ? 3 + (at % 2) : at % 115 === 0 ? 1 : 0)),
+        pending: list((at) => (at > 350 ? 1 : 0)),
+        p95Ms: list((at) => 3_900 + 700 * Math.sin(at / 25) + (at > 322 ? 5_000 : 0)),
       },
       {
         id: POLYGON,
-        settled: list((at) => (at > 67 ? 0 : 12 + (at % 6))),
-        failed: list((at) => (at > 67 ? 2 : 0)),
+        settled: list((at) => (at > 340 ? 0 : 2 + ((at * 7) % 3))),
+        failed: list((at) => (at > 340 ? at % 2 : 0)),
         pending: list(() => 0),
-        p95Ms: list((at) => (at > 67 ? null : 2_400 + 30 * (at % 9))),
+        p95Ms: list((at) => (at > 340 ? null : 2_400 + 30 * (at % 9))),
       },
       { id: SOLANA, settled: list(() => 0), failed: list(() => 0), pending: list(() => 0), p95Ms: list(() => null) },
     ],

@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import test from "node:test";
 import * as format from "../node_modules/.unit/format.js";
 import { Lines, MAX_LINE, backoff } from "../node_modules/.unit/lines.js";
+import { coarser } from "../node_modules/.unit/steps.js";
 import * as text from "../node_modules/.unit/text.js";
 import { EMOJI, LONG, NUL, RTL, totals } from "./states.mjs";
 
@@ -109,4 +110,12 @@ test("pauses between attempts grow to 30 s, and differ between pages", () => {
   assert.deepEqual([0, 1, 2, 3, 4, 5, 50].map((attempt) => backoff(attempt, 0.5)), [1e3, 2e3, 4e3, 8e3, 16e3, 30e3, 30e3]);
   assert.equal(backoff(0, 0), 800);
   assert.equal(backoff(9, 1), 36_000);
+});
+
+test("steps are put together without losing a payment or the worst time", () => {
+  const of = { id: "n", settled: [1, 2, 3, 4, 5], failed: [0, 0, 1, 0, 0], pending: [0, 0, 0, 0, 9], p95Ms: [5, 9, null, null, 7] };
+  const two = { fromMs: 100, stepMs: 20, settled: [3, 7, 5], failed: [0, 1, 0], pending: [0, 0, 9], p95Ms: [9, null, 7] };
+  assert.deepEqual(coarser(100, 10, of, 3), two);
+  assert.deepEqual(coarser(100, 10, of, 72).settled, of.settled);
+  assert.deepEqual(coarser(100, 10, { id: "n", settled: [], failed: [], pending: [], p95Ms: [] }, 72).settled, []);
 });
