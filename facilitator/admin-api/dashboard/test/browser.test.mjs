@@ -72,20 +72,20 @@ async function open(url, { size = DESK, scheme = "light", token = TOKEN, view = 
 async function signIn(page, token) {
   await page.type("#token", token);
   await page.keyboard.press("Enter");
-  await page.waitForSelector(".top", { timeout: 5_000 });
+  await page.waitForSelector(".top", { timeout: 15_000 });
 }
 
 async function go(page, view) {
   await page.evaluate((to) => (window.location.hash = to), view);
   const ready = view.startsWith("#/payment/") ? ".timeline li" : view === "#/" ? ".problems h1" : ".table tbody tr";
-  await page.waitForSelector(ready, { timeout: 5_000 });
+  await page.waitForSelector(ready, { timeout: 15_000 });
 }
 
 const text = (page, selector) => page.$eval(selector, (element) => element.textContent);
 const bodyText = (page) => page.evaluate(() => document.body.innerText);
 
 /** Waits until a function of the page's text is true. */
-async function until(page, what, condition, ms = 8_000) {
+async function until(page, what, condition, ms = 15_000) {
   const end = Date.now() + ms;
   let last = "";
   while (Date.now() < end) {
@@ -462,7 +462,7 @@ test("a broken stream is said at once, and the page returns by itself", async ()
   const box = await page.$eval(".broken", (banner) => banner.getBoundingClientRect().toJSON());
   assert.ok(box.top >= 0 && box.bottom < PHONE.height);
   const before = it.calls.filter((call) => call.path === "/api/stream").length;
-  await until(page, "it tries again, later each time", () => it.calls.filter((call) => call.path === "/api/stream").length >= before + 2, 10_000);
+  await until(page, "it tries again, later each time", () => it.calls.filter((call) => call.path === "/api/stream").length >= before + 2);
   it.streams = true;
   await (await button(page, "Try now")).click();
   await until(page, "it is live again", (all) => /Live \d\d:\d\d:\d\d UTC/.test(all) && !all.includes("Not live"));
@@ -499,7 +499,7 @@ test("payments are live, filtered, searched and paged, and one has its timeline"
   await page.waitForSelector(".table tbody tr");
   assert.equal((await page.$$(".table tbody tr")).length, 50);
   it.payments.unshift(states.payment(999, { payer: "0xnewest" }));
-  await until(page, "a new payment appears by itself", (shown) => shown.includes("0xnewest"), 10_000);
+  await until(page, "a new payment appears by itself", (shown) => shown.includes("0xnewest"));
   await (await button(page, "Older payments")).click();
   await page.waitForFunction(() => location.hash.includes("page=50"));
   await until(page, "the second page", (shown) => !shown.includes("0xnewest") && shown.includes("Newest"));

@@ -45,10 +45,13 @@ test("versions are exact, and licences are permissive", () => {
   for (const [path, { license }] of Object.entries(packages)) {
     if (path !== "") assert.match(license ?? "none", allowed, path);
   }
-  // What is built into the page is under the licence of the page's own notice.
+  // What is built into the page is there with its notice.
+  const script = readFileSync(here("../assets/app.js"), "utf8");
   for (const shipped of ["preact", "@preact/signals", "@preact/signals-core", "uplot"]) {
     assert.equal(packages[`node_modules/${shipped}`].license, "MIT", shipped);
+    assert.match(script, new RegExp(`^${shipped}: Copyright `, "m"));
   }
+  assert.match(script, /Permission is hereby granted, free of charge/);
 });
 
 const reply = here("../src/reply.rs");
