@@ -16,6 +16,7 @@ mod app;
 mod body;
 mod buckets;
 mod concurrency;
+pub mod connections;
 mod cors;
 mod delivery;
 mod endpoint;
@@ -46,6 +47,7 @@ mod strict_json;
 #[cfg(test)]
 mod tests;
 pub mod times;
+pub mod tls;
 
 pub use listen::{serve, serve_on, shutdown_signal};
 pub use names::NetworkNames;

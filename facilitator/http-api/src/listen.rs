@@ -4,42 +4,26 @@
 //! closed. Dropping an unfinished settle is safe: the next start resumes what is recorded in the journal.
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use base::key_digests::KeyDigests;
 use base::service::Service;
-use hyper::Request;
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::{Service as _, service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::{GracefulShutdown, Watcher};
-use hyper_util::service::TowerToHyperService;
 use telemetry::Metrics;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
-use tokio::task::JoinSet;
+use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::app::App;
-use super::reply::Peer;
 use super::router::router;
+use crate::connections::{Connections, Listener};
 use crate::settings::{Settings, Tenant};
+use crate::tls::Tls;
 
-/// Longest pause between requests, and longest time for a request's headers. Longer than the keep-alive times of usual
-/// clients (Node 4 s, proxies 60 s), so that the client closes first and no POST arrives at a closing connection.
-const IDLE: Duration = Duration::from_secs(90);
-/// Largest head of a request, and read buffer of a connection, in bytes.
-const MAX_HEAD_BYTES: usize = 64 * 1_024;
-/// How long connections may take to write their last response after the drain.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
-/// Pause after a failed accept: a lack of file descriptors passes, and retrying at once does not help.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// The name of this listener in metrics and in the log.
+const NAME: &str = "public";
 
-/// Binds the configured address and serves until `shutdown`, then drains. The port is opened here and not earlier. No
-/// response contains one of `keys`. Each new value of `tenants` replaces the tenants of the settings.
+/// Binds the configured address and serves until `shutdown`, then drains. The port is opened here and not earlier, with TLS
+/// if there is a certificate. No response contains one of `keys`. Each new value of `tenants` replaces the tenants of the
+/// settings.
 ///
 /// # Errors
 /// When the address can't be bound.
@@ -49,9 +33,10 @@ pub async fn serve(
     metrics: Arc<Metrics>,
     keys: KeyDigests,
     tenants: watch::Receiver<Vec<Tenant>>,
+    tls: Option<Arc<Tls>>,
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
-    let listener = TcpListener::bind(settings.server.listen).await?;
+    let listener = Listener::bind(settings.server.listen, tls).await?;
     serve_on(listener, settings, service, metrics, keys, tenants, shutdown).await
 }
 
@@ -60,7 +45,7 @@ pub async fn serve(
 /// # Errors
 /// When the listener has no address.
 pub async fn serve_on(
-    listener: TcpListener,
+    listener: Listener,
     settings: &Settings,
     service: Arc<dyn Service>,
     metrics: Arc<Metrics>,
@@ -68,18 +53,19 @@ pub async fn serve_on(
     tenants: watch::Receiver<Vec<Tenant>>,
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
-    let address = listener.local_addr()?;
-    tracing::info!("listening on http://{address}{}", settings.server.base_path);
+    let url = listener.url()?;
+    tracing::info!("listening on {url}{}", settings.server.base_path);
     let app = App::new(settings, service, metrics, keys);
-    let graceful = GracefulShutdown::new();
-    let mut connections = JoinSet::new();
+    let router = router(Arc::clone(&app));
+    let mut connections = Connections::new(settings.server.max_connections);
     {
-        let accept = accept(&listener, &app, &graceful, &mut connections);
+        let accept = connections.accept(&listener, &router);
         tokio::pin!(accept);
         tokio::select! {
             () = &mut accept => {}
             () = monitor_disk(&app, settings) => {}
             () = follow_tenants(&app, tenants) => {}
+            () = follow_certificate(&app, listener.tls()) => {}
             () = shutdown => {
                 tracing::info!(in_flight = app.admission.in_flight(), "drain_started: new payments get 503");
                 app.admission.drain();
@@ -98,9 +84,7 @@ pub async fn serve_on(
         }
     }
     drop(listener);
-    if timeout(CLOSE_TIMEOUT, graceful.shutdown()).await.is_err() {
-        connections.shutdown().await;
-    }
+    connections.close().await;
     Ok(())
 }
 
@@ -110,6 +94,14 @@ async fn follow_tenants(app: &App, mut tenants: watch::Receiver<Vec<Tenant>>) {
         app.admission.replace_tenants(&tenants.borrow_and_update());
     }
     std::future::pending().await
+}
+
+/// Never returns.
+async fn follow_certificate(app: &App, tls: Option<&Arc<Tls>>) {
+    match tls {
+        Some(tls) => tls.follow(&app.metrics, NAME).await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Never returns. Without a data directory there is no journal on a disk, and nothing to monitor.
@@ -156,56 +148,5 @@ pub fn shutdown_signal(has_terminal: bool) -> impl Future<Output = ()> {
         }
         let (name, _, _) = futures_util::future::select_all(received).await;
         tracing::info!(signal = name, "shutdown_requested");
-    }
-}
-
-async fn accept(
-    listener: &TcpListener,
-    app: &Arc<App>,
-    graceful: &GracefulShutdown,
-    connections: &mut JoinSet<()>,
-) {
-    let permits = Arc::new(Semaphore::new(app.server.max_connections));
-    let router = router(Arc::clone(app));
-    loop {
-        let permit = tokio::select! {
-            permit = Arc::clone(&permits).acquire_owned() => permit,
-            Some(_) = connections.join_next(), if !connections.is_empty() => continue,
-        };
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            Some(_) = connections.join_next(), if !connections.is_empty() => continue,
-        };
-        match accepted {
-            Ok((stream, peer)) => {
-                let connection = serve_connection(stream, peer, router.clone(), graceful.watcher());
-                connections.spawn(async move {
-                    let _permit = permit;
-                    connection.await;
-                });
-            }
-            Err(error) => {
-                tracing::warn!(%error, "connection_not_accepted");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-            }
-        }
-    }
-}
-
-async fn serve_connection(stream: TcpStream, peer: SocketAddr, router: axum::Router, watcher: Watcher) {
-    // Responses are small and each is awaited by its caller, so batching them only adds delay.
-    let _ = stream.set_nodelay(true);
-    let router = TowerToHyperService::new(router);
-    let service = service_fn(move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(Peer(peer));
-        router.call(request)
-    });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(IDLE)
-        .max_buf_size(MAX_HEAD_BYTES)
-        .serve_connection(TokioIo::new(stream), service);
-    if let Err(error) = watcher.watch(connection).await {
-        tracing::debug!(%error, "connection_failed");
     }
 }

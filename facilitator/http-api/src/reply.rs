@@ -1,6 +1,6 @@
 //! Small pieces of HTTP that every handler uses.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr};
 
 use axum::body::Body;
 use axum::extract::Request;
@@ -8,12 +8,9 @@ use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
 
 use super::envelope;
+use crate::connections::Peer;
 
 pub(super) const JSON: &str = "application/json";
-
-/// The remote end of the connection.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Peer(pub(super) SocketAddr);
 
 /// Returns the address of the remote end of the request's connection.
 pub(super) fn peer(request: &Request) -> IpAddr {
@@ -21,7 +18,8 @@ pub(super) fn peer(request: &Request) -> IpAddr {
     request
         .extensions()
         .get::<Peer>()
-        .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0.ip())
+        .and_then(|peer| peer.address)
+        .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |address| address.ip())
 }
 
 pub(super) fn json(status: StatusCode, body: String) -> Response {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::names::NetworkNames;
+use crate::tls::Files;
 
 /// All settings of the HTTP API.
 #[derive(Debug, Clone)]
@@ -43,6 +44,8 @@ pub struct Server {
     /// Whether scripts of those pages may also send payments.
     pub cors_payments: bool,
     pub trusted_proxies: Vec<AddressBlock>,
+    /// `None`: plain HTTP.
+    pub tls: Option<Files>,
 }
 
 /// A caller with API keys: `[[tenants]]`.

@@ -42,6 +42,7 @@ const HELP: &[(&str, &str)] = &[
     ("switchyard_settlements_total", "Settlements that ended: paid, failed (proven not to have happened), reversed (reported as success, then removed from the chain; worth an alarm)."),
     ("switchyard_signer_balance", "Native currency of a signer in its smallest unit, as of the last check."),
     ("switchyard_signer_cannot_pay", "1 while the balance of an active signer is below max_cost, else 0. Worth an alarm at 1."),
+    ("switchyard_tls_certificate_expiry_timestamp_seconds", "When the TLS certificate of a listener expires, in seconds since the epoch. Worth an alarm some days before."),
     ("switchyard_unexplained_sequence_total", "How often the chain had transactions of a signer that the journal does not know: the key is used elsewhere, or the journal is old. Worth an alarm."),
     ("switchyard_unexplained_total", "Steps whose effect is on chain although their transaction is not known; it is searched for. Worth an alarm."),
     ("switchyard_unjudged_total", "Polls of landed payments that no loaded plugin can judge. Worth an alarm."),

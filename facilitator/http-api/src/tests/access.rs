@@ -6,8 +6,8 @@ use axum::http::request::Builder;
 use serde_json::json;
 use tokio::sync::Notify;
 
-use super::super::reply::Peer;
 use super::*;
+use crate::connections::Peer;
 use crate::settings::AddressBlock;
 
 fn tenants() -> Settings {
@@ -141,9 +141,10 @@ async fn t15_an_address_is_limited_and_gets_retry_after() {
     let front = front(Scripted::default(), limits);
     let from = |peer: &str, forwarded: Option<&str>| {
         let mut request = post("/verify", &[]);
-        request
-            .extensions_mut()
-            .insert(Peer(format!("{peer}:1").parse().unwrap()));
+        request.extensions_mut().insert(Peer {
+            address: Some(format!("{peer}:1").parse().unwrap()),
+            ..Peer::default()
+        });
         if let Some(forwarded) = forwarded {
             request
                 .headers_mut()

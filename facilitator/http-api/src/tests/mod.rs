@@ -7,6 +7,7 @@ mod leniency;
 mod replies;
 mod settlements;
 mod sockets;
+mod tls;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -300,6 +301,7 @@ pub(super) fn settings() -> Settings {
         cors_origins: Origins::Any,
         cors_payments: false,
         trusted_proxies: Vec::new(),
+        tls: None,
     };
     Settings {
         server,

@@ -11,6 +11,7 @@ use tokio::task::JoinHandle;
 
 use super::super::serve_on;
 use super::*;
+use crate::connections::Listener;
 
 struct Running {
     address: SocketAddr,
@@ -25,7 +26,7 @@ async fn start(service: Scripted, settings: Settings) -> Running {
     let ended = tokio::spawn(async move {
         let shutdown = async { drop(stopped.await) };
         serve_on(
-            listener,
+            Listener::Tcp(listener),
             &settings,
             Arc::new(service),
             Arc::new(Metrics::default()),

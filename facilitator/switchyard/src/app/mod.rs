@@ -3,6 +3,7 @@
 
 pub mod admin;
 pub mod aside;
+mod certificates;
 mod chain;
 pub mod desk;
 mod journal_requirements;
@@ -42,6 +43,7 @@ use reload::{Reloader, Watch};
 use telemetry::metrics::Metrics;
 use tokio::sync::watch;
 
+pub use certificates::server_certificate;
 pub use chain::Chains;
 pub use journal_requirements::{missing_from_config, plugins_not_configured};
 pub use journals::{JournalReader, open_for_command};

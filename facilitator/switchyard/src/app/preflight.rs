@@ -1,4 +1,4 @@
-//! Checks the port and the data directory before anything is opened.
+//! Checks the port, its certificate and the data directory before anything is opened.
 
 use std::fs::{self, File, TryLockError};
 use std::io;
@@ -24,7 +24,7 @@ pub struct Preflight {
     pub is_running: bool,
 }
 
-/// Checks the port and the data directory, and restores both.
+/// Checks the port, its certificate and the data directory, and changes none of them.
 #[must_use]
 pub fn preflight(config: &Config) -> Preflight {
     let is_running = is_in_use(&config.data_directory);
@@ -49,6 +49,9 @@ pub fn preflight(config: &Config) -> Preflight {
         && let Err(error) = PostgresJournal::check(database)
     {
         errors.push(config.source.error("journal.postgres", error.0));
+    }
+    if let Some(files) = &config.server.tls {
+        errors.extend(super::certificates::check(config, "server.tls", files));
     }
     if !is_running && let Err(error) = TcpListener::bind(config.server.listen) {
         errors.push(cannot_listen(config, "server.listen", &error));

@@ -9,11 +9,13 @@ use admin_api::Listen;
 use super::{CheckCommand, CliError, harmless};
 use crate::app::{
     App, JournalReader, NetworkReport, Preflight, Survey, load_keys, missing_from_config,
-    plugins_not_configured, preflight, with_added,
+    plugins_not_configured, preflight, server_certificate, with_added,
 };
 use crate::config::{Config, ConfigErrors, Network};
 use base::clock::{Clock as _, SystemClock};
 use engine::registry::spelled;
+use http_api::times::iso;
+use http_api::tls::{Tls, Validity};
 use plugin_host::{ErrorKind, Sandbox, try_sandbox};
 
 pub(super) fn check(command: &CheckCommand, out: &mut dyn Write) -> Result<(), CliError> {
@@ -185,11 +187,19 @@ pub(super) fn print_reports(reports: &[NetworkReport], out: &mut dyn Write) -> R
 /// Prints what the configuration serves.
 fn print(config: &Config, survey: &Survey, out: &mut dyn Write) -> Result<(), CliError> {
     writeln!(out, "{} is valid", config.source.file)?;
+    let protocol = if config.server.tls.is_some() {
+        "https"
+    } else {
+        "http"
+    };
     writeln!(
         out,
-        "\nlisten    http://{}{}",
+        "\nlisten    {protocol}://{}{}",
         config.server.listen, config.server.base_path
     )?;
+    if let Ok(Some(tls)) = server_certificate(config) {
+        print_certificate(&tls, out)?;
+    }
     match &config.postgres {
         Some(database) => writeln!(out, "journal   {}", database.address())?,
         None => writeln!(out, "journal   {}", config.data_directory.display())?,
@@ -243,6 +253,23 @@ fn print(config: &Config, survey: &Survey, out: &mut dyn Write) -> Result<(), Cl
     }
     for network in config.networks.values() {
         print_network(network, survey, out)?;
+    }
+    Ok(())
+}
+
+fn print_certificate(tls: &Tls, out: &mut dyn Write) -> Result<(), CliError> {
+    let leaf = tls.leaf();
+    let names = match leaf.names.as_slice() {
+        [] => "no name".to_owned(),
+        names => names.join(", "),
+    };
+    let until = iso(leaf.not_after_s.saturating_mul(1_000));
+    writeln!(out, "  for       {}, until {until}", harmless::line(&names))?;
+    if tls.verifies_clients() {
+        writeln!(out, "  clients   need a certificate of client_ca")?;
+    }
+    if tls.validity() == Validity::EndsSoon {
+        writeln!(out, "    it expires soon: renew it")?;
     }
     Ok(())
 }

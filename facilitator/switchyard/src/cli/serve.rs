@@ -8,9 +8,10 @@ use std::time::Duration;
 use super::{CliError, open_files};
 use crate::app::admin::{self, Admin};
 use crate::app::desk::OperatorDesk;
-use crate::app::{App, cannot_listen, with_added};
+use crate::app::{App, Report, cannot_listen, server_certificate, with_added};
 use crate::config::{Config, ConfigErrors};
 use engine::EngineService;
+use http_api::tls::Tls;
 use telemetry::log;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -38,6 +39,7 @@ pub(super) fn serve(path: &Path) -> Result<(), CliError> {
 }
 
 async fn run(config: &Config) -> Result<(), CliError> {
+    let tls = server_certificate(config).map_err(CliError::new)?;
     let app = Arc::new(App::start(config).await.map_err(CliError::new)?);
     let service = Arc::new(EngineService::new(Arc::clone(&app.engine)));
     let metrics = Arc::clone(&app.metrics);
@@ -64,12 +66,12 @@ async fn run(config: &Config) -> Result<(), CliError> {
         app.engine.leave();
     };
     tokio::select! {
-        served = http_api::serve(&settings, service, metrics, app.keys.clone(), app.tenants(), end) => {
+        served = http_api::serve(&settings, service, metrics, app.keys.clone(), app.tenants(), tls.clone(), end) => {
             served.map_err(|error| CliError::new(ConfigErrors(vec![cannot_listen(config, "server.listen", &error)])))?;
         }
         failed = admin => return Err(failed),
         () = measured => {}
-        () = reload_on_request(config, &app, has_terminal) => {}
+        () = reload_on_request(config, &app, tls.as_deref(), has_terminal) => {}
     }
     drain(&app).await;
     match lost.get() {
@@ -102,7 +104,7 @@ async fn admin(config: &Config, app: &Arc<App>) -> CliError {
 }
 
 /// Reloads when an operator says so: by the admin socket, or by SIGHUP where that is not the end of a terminal. Never returns.
-async fn reload_on_request(config: &Config, app: &App, has_terminal: bool) {
+async fn reload_on_request(config: &Config, app: &App, tls: Option<&Tls>, has_terminal: bool) {
     let admin = Admin::listen(&config.data_directory).inspect_err(|error| {
         tracing::warn!(%error, "admin_socket_missing: `switchyard plugin reload` can't reach this process; SIGHUP reloads, too");
     });
@@ -125,7 +127,8 @@ async fn reload_on_request(config: &Config, app: &App, has_terminal: bool) {
                 vec![format!("unknown command; write {:?}", admin::RELOAD)],
             ),
             Some(_) | None => match app.reload().await {
-                Ok(report) => {
+                Ok(mut report) => {
+                    reload_certificate(tls, &mut report);
                     let first = if report.failed.is_empty() {
                         admin::DONE
                     } else {
@@ -142,6 +145,24 @@ async fn reload_on_request(config: &Config, app: &App, has_terminal: bool) {
         if let Some(command) = command {
             command.reply(first, &lines).await;
         }
+    }
+}
+
+fn reload_certificate(tls: Option<&Tls>, report: &mut Report) {
+    match tls.map(Tls::reload) {
+        Some(Ok(true)) => {
+            tls.inspect(|tls| tls.log_reloaded("public"));
+            report
+                .done
+                .push("server.tls has a new certificate, for new connections".to_owned());
+        }
+        Some(Err(why)) => {
+            tracing::error!("tls_certificate_not_reloaded: the one before serves: {why}");
+            report
+                .failed
+                .push(format!("the certificate of server.tls was not replaced: {why}"));
+        }
+        Some(Ok(false)) | None => {}
     }
 }
 

@@ -45,6 +45,10 @@ const fn key(
 /// Every section and its purpose, in the order of the handbook.
 pub const SECTIONS: &[(&str, &str)] = &[
     ("server", "The HTTP service."),
+    (
+        "server.tls",
+        "HTTPS without a reverse proxy. Without this section the service speaks plain HTTP. Changed files are read without a restart: see [Serve HTTPS](tls.md).",
+    ),
     ("data", "Data that the process keeps on disk."),
     (
         "journal",
@@ -98,6 +102,9 @@ pub const KEYS: &[Key] = &[
     key("server", "cors_origins", "list of origins, or [\"*\"]", D("[\"*\"]"), "Web pages whose scripts may read `/supported` and `/health`, for instance [\"https://shop.example\"]; `[]` for none."),
     key("server", "cors_payments", "true or false", D("false"), "Let scripts of these pages also send `POST /verify` and `POST /settle`."),
     key("server", "trusted_proxies", "list of addresses or address/bits", D("[]"), "Reverse proxies. Their header `X-Forwarded-For` names the caller for address limits."),
+    key("server.tls", "certificate", "path", Required, "A PEM file with the server's certificate, then those that signed it (`fullchain.pem` of certbot). A relative path starts at the configuration file's folder."),
+    key("server.tls", "key", "path", Required, "A PEM file with the certificate's private key, without a password. Other users of the machine must not be able to read it (mode 0600 or 0640)."),
+    key("server.tls", "client_ca", "path", Optional, "A PEM file with authorities. Only clients with a certificate that one of them has signed may connect. Without it: every client may."),
     key("data", "directory", "path", D("\"switchyard-data\""), "Where the journal is; a relative path starts at the configuration file's folder."),
     key("journal", "postgres", "URL", Optional, "A PostgreSQL database that holds the journal instead of a file, for several nodes: `postgres://user:${PASSWORD}@host/database?sslmode=verify-full`. See [PostgreSQL](postgresql.md)."),
     key("journal", "root_certificate", "path", Optional, "A PEM file with the certificates that may sign the database's. Without it: those of the web."),

@@ -9,7 +9,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::error::{ConfigError, Source};
-use super::keys::{KEYS, Key, Presence};
+use super::keys::{KEYS, Key, Presence, SECTIONS};
 use super::node::Node;
 use super::substitute::Environment;
 
@@ -182,6 +182,14 @@ fn static_name(name: &str) -> &'static str {
         .unwrap_or_default()
 }
 
+/// The names of the sections within a section.
+fn inner_names(schema: &str) -> impl Iterator<Item = &'static str> {
+    SECTIONS
+        .iter()
+        .filter_map(move |(name, _)| name.strip_prefix(schema)?.strip_prefix('.'))
+        .filter(|name| *name != "*")
+}
+
 /// One table of the document and the keys it may have.
 pub(super) struct Section<'r, 'd> {
     reader: &'r Reader<'d>,
@@ -199,11 +207,11 @@ impl<'r, 'd> Section<'r, 'd> {
         line: usize,
         table: Option<&'r DeTable<'r>>,
     ) -> Self {
-        let names: Vec<&str> = KEYS
+        let keys = KEYS
             .iter()
             .filter(|key| key.section == schema)
-            .map(|key| key.name)
-            .collect();
+            .map(|key| key.name);
+        let names: Vec<&str> = keys.chain(inner_names(schema)).collect();
         for (name, _) in table.into_iter().flatten() {
             if !names.contains(&name.get_ref().as_ref()) {
                 let line = line_of(reader.text, name.span().start);
@@ -221,6 +229,28 @@ impl<'r, 'd> Section<'r, 'd> {
             line,
             table,
         }
+    }
+
+    /// A section within this one, as `[server.tls]`; `None`: it is absent. Its keys are those of the table of keys.
+    pub(super) fn inner(&self, name: &str) -> Option<Section<'r, 'd>> {
+        let value = self.table?.get(name)?;
+        let path = join(&self.path, name);
+        let line = self.reader.source.lines.get(&path).copied().unwrap_or(self.line);
+        let DeValue::Table(table) = value.get_ref() else {
+            self.reader.fail(
+                line,
+                &path,
+                format!("must be a table; write [{path}] on a line of its own"),
+            );
+            return None;
+        };
+        Some(Section::new(
+            self.reader,
+            static_name(&path),
+            path,
+            line,
+            Some(table),
+        ))
     }
 
     /// Records an error of the section as a whole.

@@ -201,6 +201,10 @@ legacy0 = "${NONE:-false}"
 cors_origins = ["https://shop.example", "http://127.0.0.1:3000"]
 cors_payments = true
 trusted_proxies = ["10.0.0.0/8", "::1"]
+[server.tls]
+certificate = "chain.pem"
+key = "/run/credentials/key.pem"
+client_ca = "ca.pem"
 [data]
 directory = "/var/lib/switchyard"
 [journal]
@@ -261,6 +265,10 @@ role = "money"
     }
     let config = parse(&text).unwrap();
     assert_eq!(config.server.settle_wait, Duration::from_secs(4));
+    let tls = config.server.tls.as_ref().unwrap();
+    assert_eq!(tls.certificate, Path::new("/etc/switchyard/chain.pem"));
+    assert_eq!(tls.key, Path::new("/run/credentials/key.pem"));
+    assert_eq!(tls.client_ca, Some("/etc/switchyard/ca.pem".into()));
     let database = config.postgres.as_ref().unwrap();
     assert_eq!(database.url, "postgres://switchyard:hunter2@db.example/journal");
     assert_eq!(database.root_certificate, Some("/etc/switchyard/root.pem".into()));

@@ -4,6 +4,7 @@ mod admin;
 mod network;
 mod sections;
 mod tenants;
+mod tls;
 mod values;
 
 use std::collections::BTreeMap;
@@ -97,7 +98,7 @@ fn data_directory<'r>(reader: &'r Reader<'_>, root: &'r DeTable<'r>, folder: &Pa
 
 fn read<'r>(reader: &'r Reader<'_>, root: &'r DeTable<'r>, folder: &Path) -> Option<Config> {
     reader.sections(root, &SECTIONS);
-    let server = sections::server(&reader.section(root, "server"));
+    let server = sections::server(&reader.section(root, "server"), folder);
     let data_directory = data_directory(reader, root, folder);
     let journal = reader.section(root, "journal");
     let retention = sections::journal(&journal);

@@ -12,6 +12,7 @@ use sdk_plugin::HexBytes;
 use sdk_plugin::host::Suite;
 use telemetry::log;
 
+use super::tls;
 use super::values::{
     base_path, count, digest, is_like_a_key, is_name, is_variable, known_name, origins, path, seconds, size,
 };
@@ -19,7 +20,7 @@ use crate::config::node::Node;
 use crate::config::reader::Section;
 use crate::config::{Key, Log, PluginInstance, Plugins};
 
-pub(super) fn server(section: &Section<'_, '_>) -> Option<Server> {
+pub(super) fn server(section: &Section<'_, '_>, folder: &Path) -> Option<Server> {
     let listen = section.get("listen", |node| {
         node.parsed(
             |text| text.parse().ok(),
@@ -50,6 +51,7 @@ pub(super) fn server(section: &Section<'_, '_>) -> Option<Server> {
             )
         })
     });
+    let tls = tls::files(section, folder);
     Some(Server {
         listen: listen?,
         base_path: base_path?,
@@ -64,6 +66,7 @@ pub(super) fn server(section: &Section<'_, '_>) -> Option<Server> {
         cors_origins: cors_origins?,
         cors_payments: cors_payments?,
         trusted_proxies: trusted_proxies?,
+        tls: tls?,
     })
 }
 
