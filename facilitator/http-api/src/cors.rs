@@ -1,6 +1,6 @@
 //! Cross-origin requests (CORS): which web pages' scripts may read a response.
 //!
-//! `/supported` and `/health` are readable for the configured origins; payments only where the operator allows that too.
+//! `/supported`, `/health` and `/openapi.json` are readable for the configured origins; payments only where the operator allows that too.
 //! No response allows credentials: API keys travel in headers that a script sets, never in cookies.
 //!
 //! tower-http's `CorsLayer` is not used: it answers every `OPTIONS` with 200 and never with 405 and `Allow`, and varies
@@ -16,9 +16,10 @@ use crate::settings::{Origins, Server};
 /// How long a browser may cache a preflight response, in seconds.
 const MAX_AGE_S: &str = "600";
 /// Response headers that a script may read.
-const EXPOSED_HEADERS: &str = "Retry-After, Preference-Applied, X-Request-Id";
+const EXPOSED_HEADERS: &str = "Retry-After, Preference-Applied, X-Request-Id, Extension-Responses";
 /// Request headers that a script may set.
-const ALLOWED_HEADERS: &str = "authorization, content-type, idempotency-key, prefer, x-api-key, x-request-id";
+const ALLOWED_HEADERS: &str =
+    "authorization, content-type, idempotency-key, prefer, traceparent, x-api-key, x-request-id";
 
 /// What a path is used for, as far as CORS is concerned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,4 +1,5 @@
-//! The HTTP API: `/verify`, `/settle`, `/supported`, `/settlements`, and `/health`, `/ready`, `/metrics` for operators.
+//! The HTTP API: `/verify`, `/settle`, `/supported`, `/settlements`, and `/health`, `/ready`, `/metrics` for operators;
+//! `/openapi.json` describes all of them.
 //!
 //! Guaranteed: every decided outcome is HTTP 200 with the protocol's envelope. Another status means that this request was
 //! not carried out; it says nothing about a payment that an earlier request started.
@@ -29,6 +30,7 @@ mod listen;
 mod members;
 pub mod names;
 mod normalise;
+mod openapi;
 mod panics;
 mod pay;
 mod preference;

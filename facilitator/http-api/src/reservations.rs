@@ -12,11 +12,13 @@ use tokio::time::Instant;
 use super::app::App;
 use super::envelope;
 use super::reply::{json, peer, retry_after};
+use super::status::BUSY_RETRY_S;
 use crate::settings::Scope;
 
 impl App {
     /// Ends a reservation of the caller's. One that another tenant holds and one that does not exist get the same reply.
-    pub(super) async fn end_reservation(&self, claim: &str, request: Request) -> Response {
+    /// `claim`: `None` if it is not UTF-8.
+    pub(super) async fn end_reservation(&self, claim: Option<&str>, request: Request) -> Response {
         let started = Instant::now();
         let admitted = self
             .admission
@@ -30,9 +32,9 @@ impl App {
             }
         };
         // Only tenants hold reservations.
-        let end = match &admitted.tenant {
-            Some(tenant) => self.service.end_reservation(claim, tenant).await,
-            None => ReservationEnd::NotHeld,
+        let end = match (claim, &admitted.tenant) {
+            (Some(claim), Some(tenant)) => self.service.end_reservation(claim, tenant).await,
+            _ => ReservationEnd::NotHeld,
         };
         let (status, outcome, body) = match end {
             ReservationEnd::Ended => (StatusCode::OK, "ok", json!({ "ended": true }).to_string()),
@@ -44,6 +46,9 @@ impl App {
             ),
         };
         self.measure("/reservations", status, outcome, started);
-        self.json(status, body)
+        let mut response = self.json(status, body);
+        let wait = (status == StatusCode::SERVICE_UNAVAILABLE).then_some(BUSY_RETRY_S);
+        retry_after(&mut response, wait);
+        response
     }
 }

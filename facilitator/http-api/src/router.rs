@@ -12,11 +12,28 @@ use axum::routing::{MethodRouter, delete, get};
 use super::app::App;
 use super::cors::{self, Access};
 use super::endpoint::PaymentEndpoint;
-use super::{reply, request_id, status};
+use super::{openapi, reply, request_id, status};
 
 /// Routes every path with and without a trailing slash: a redirected POST would arrive as GET.
 pub(crate) fn router(app: Arc<App>) -> Router {
     let base = app.server.base_path.clone();
+    let mut router = Router::new();
+    for (path, handlers) in routes() {
+        router = router
+            .route(&format!("{base}/{path}"), handlers.clone())
+            .route(&format!("{base}/{path}/"), handlers);
+    }
+    router
+        .method_not_allowed_fallback(|| async { reply::method_not_allowed() })
+        .fallback(
+            |State(app): State<Arc<App>>, request: Request| async move { app.scheme_route(request).await },
+        )
+        .layer(middleware::from_fn(request_id::identify))
+        .with_state(app)
+}
+
+/// Every path but those of schemes, without the base path, and its handlers. `docs/src/openapi.json` describes them.
+pub(crate) fn routes() -> Vec<(&'static str, MethodRouter<Arc<App>>)> {
     let reads = |State(app): State<Arc<App>>, request: Request| async move {
         cors::preflight(&app.server, Access::Reads, &request)
     };
@@ -31,8 +48,16 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         cors::allow(&app.server, Access::Reads, request.headers(), &mut response);
         response
     };
-    let end_reservation = |State(app): State<Arc<App>>, Path(claim): Path<String>, request: Request| async move {
-        app.end_reservation(&claim, request).await
+    let openapi = |State(app): State<Arc<App>>, request: Request| async move {
+        let mut response = app.openapi();
+        cors::allow(&app.server, Access::Reads, request.headers(), &mut response);
+        response
+    };
+    let end_reservation = |State(app): State<Arc<App>>,
+                           claim: Result<Path<String>, PathRejection>,
+                           request: Request| async move {
+        let claim = claim.ok().map(|Path(claim)| claim);
+        app.end_reservation(claim.as_deref(), request).await
     };
     let ready = |State(app): State<Arc<App>>| async move { app.ready() };
     let metrics = |State(app): State<Arc<App>>| async move { app.metrics() };
@@ -44,7 +69,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
     };
     let settlements =
         |State(app): State<Arc<App>>, request: Request| async move { app.settlements(request).await };
-    let paths = [
+    vec![
         ("verify", payments(PaymentEndpoint::Verify)),
         ("settle", payments(PaymentEndpoint::Settle)),
         ("settlements", get(settlements)),
@@ -54,20 +79,9 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         ("ready", get(ready)),
         ("metrics", get(metrics)),
         ("reservations/{claim}", delete(end_reservation)),
-    ];
-    let mut router = Router::new();
-    for (path, handlers) in paths {
-        router = router
-            .route(&format!("{base}/{path}"), handlers.clone())
-            .route(&format!("{base}/{path}/"), handlers);
-    }
-    router
-        .method_not_allowed_fallback(|| async { reply::method_not_allowed() })
-        .fallback(
-            |State(app): State<Arc<App>>, request: Request| async move { app.scheme_route(request).await },
-        )
-        .layer(middleware::from_fn(request_id::identify))
-        .with_state(app)
+        ("openapi.json", get(openapi).options(reads)),
+        ("docs", get(|| async { openapi::page() })),
+    ]
 }
 
 /// The methods of `/verify` or `/settle`.

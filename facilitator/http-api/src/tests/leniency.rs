@@ -282,6 +282,7 @@ async fn t151_scripts_may_read_supported_and_send_payments_only_where_allowed() 
             let seen = listed.send(browser("OPTIONS", path, stranger)).await;
             assert_eq!(header(&seen, "access-control-allow-origin"), None, "{stranger}");
             assert_eq!(header(&seen, "access-control-allow-methods"), None, "{stranger}");
+            assert_eq!(header(&seen, "vary"), Some("Origin"), "{stranger}");
         }
     }
     let request = Request::post("/settle").header("origin", PAGE);

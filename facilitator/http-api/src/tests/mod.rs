@@ -4,6 +4,7 @@ mod access;
 mod dispatch;
 mod hostile;
 mod leniency;
+mod openapi;
 mod replies;
 mod settlements;
 mod sockets;
@@ -421,15 +422,22 @@ pub(super) fn front(service: Scripted, settings: Settings) -> Front {
 
 impl Front {
     pub(super) async fn send(&self, request: Request<Body>) -> Seen {
+        let (method, path) = (request.method().to_string(), request.uri().path().to_owned());
         let response = self.router.call(request).await.unwrap();
         let status = response.status().as_u16();
         let headers = response.headers().clone();
         let bytes = response.into_body().collect().await.unwrap().to_bytes();
-        Seen {
+        let seen = Seen {
             status,
             headers,
             text: String::from_utf8(bytes.to_vec()).unwrap(),
+        };
+        // API keys travel in headers that a script sets: no browser may attach its own credentials.
+        assert!(!seen.headers.contains_key("access-control-allow-credentials"));
+        if let Some(path) = path.strip_prefix(&self.app.server.base_path) {
+            openapi::check(&method, path, &seen);
         }
+        seen
     }
 
     pub(super) async fn get(&self, path: &str) -> Seen {

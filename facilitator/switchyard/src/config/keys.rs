@@ -99,7 +99,7 @@ pub const KEYS: &[Key] = &[
     key("server", "max_connections", "1 to 100000", D("8192"), "The most open connections; further ones wait in the kernel's queue."),
     key("server", "drain_seconds", "seconds, 0 to 600", D("30"), "How long requests may take to finish after SIGTERM or SIGINT. The next start resumes settlements that are recorded and not finished."),
     key("server", "legacy0", "true or false", D("true"), "Accept requests in the protocol's oldest form, with the member `paymentHeader`."),
-    key("server", "cors_origins", "list of origins, or [\"*\"]", D("[\"*\"]"), "Web pages whose scripts may read `/supported` and `/health`, for instance [\"https://shop.example\"]; `[]` for none."),
+    key("server", "cors_origins", "list of origins, or [\"*\"]", D("[\"*\"]"), "Web pages whose scripts may read `/supported`, `/health` and `/openapi.json`, for instance [\"https://shop.example\"]; `[]` for none."),
     key("server", "cors_payments", "true or false", D("false"), "Let scripts of these pages also send `POST /verify` and `POST /settle`."),
     key("server", "trusted_proxies", "list of addresses or address/bits", D("[]"), "Reverse proxies. Their header `X-Forwarded-For` names the caller for address limits."),
     key("server.tls", "certificate", "path", Required, "A PEM file with the server's certificate, then those that signed it (`fullchain.pem` of certbot). A relative path starts at the configuration file's folder."),
