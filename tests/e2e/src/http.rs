@@ -1,13 +1,18 @@
 //! The facilitator's callers: plain HTTP, every status an answer, no redirect followed.
 
+use std::fs::OpenOptions;
+use std::io::Write as _;
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::Error;
 
 /// Longer than the longest settle.
 const TIMEOUT: Duration = Duration::from_secs(100);
+
+/// Names a file to which every reply of `/verify`, `/settle` and `/supported` is appended, for `cargo xtask full --only openapi`.
+pub const RECORD: &str = "SWITCHYARD_RECORD";
 
 /// An answer, whatever its status.
 #[derive(Debug, Clone)]
@@ -222,7 +227,9 @@ impl Client {
     /// When no answer came.
     pub fn get(&self, path: &str) -> Result<Reply, Error> {
         let response = self.agent.get(format!("{}{path}", self.base)).call();
-        reply(response.map_err(|e| Error(format!("GET {path}: {e}")))?)
+        let reply = reply(response.map_err(|e| Error(format!("GET {path}: {e}")))?)?;
+        record("GET", path, &reply)?;
+        Ok(reply)
     }
 
     /// Sends bytes as JSON with any method.
@@ -250,7 +257,9 @@ impl Client {
             .configure_request(request)
             .allow_non_standard_methods(true)
             .build();
-        reply(agent.run(request).map_err(|e| lost(&e))?)
+        let reply = reply(agent.run(request).map_err(|e| lost(&e))?)?;
+        record(method, path, &reply)?;
+        Ok(reply)
     }
 
     /// Posts bytes as JSON, with further headers.
@@ -265,12 +274,36 @@ impl Client {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        reply(
+        let reply = reply(
             request
                 .send(body)
                 .map_err(|e| Error(format!("POST {path}: {e}")))?,
-        )
+        )?;
+        record("POST", path, &reply)?;
+        Ok(reply)
     }
+}
+
+/// Appends a reply to the file that [`RECORD`] names: one JSON object a line.
+fn record(method: &str, path: &str, reply: &Reply) -> Result<(), Error> {
+    let Some(file) = std::env::var_os(RECORD) else {
+        return Ok(());
+    };
+    let path = path.trim_end_matches('/');
+    if ![("POST", "/verify"), ("POST", "/settle"), ("GET", "/supported")].contains(&(method, path)) {
+        return Ok(());
+    }
+    let mut line = json!({ "path": path, "status": reply.status, "body": reply.text }).to_string();
+    line.push('\n');
+    let failed = |e: std::io::Error| Error(format!("{}: {e}", file.display()));
+    let mut file = OpenOptions::new()
+        .append(true)
+        .create(true)
+        .open(&file)
+        .map_err(failed)?;
+    // One write: the lines of processes that run at the same time do not mix.
+    file.write_all(line.as_bytes())
+        .map_err(|e| Error(format!("{RECORD}: {e}")))
 }
 
 fn reply(mut response: ureq::http::Response<ureq::Body>) -> Result<Reply, Error> {

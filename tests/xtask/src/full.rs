@@ -2,7 +2,7 @@
 
 use devnet::Npm;
 
-use crate::{Failure, cargo, dist, previous, tools};
+use crate::{Failure, cargo, dist, openapi, previous, tools};
 
 /// Seeds of the simulator's campaign.
 const SEEDS: &str = "3000";
@@ -23,7 +23,8 @@ const RUNNER: &str = if cfg!(target_arch = "aarch64") {
 /// plugin in C under Valgrind and with another compiler, every end-to-end test with plugins in processes of their own, an hour of
 /// payments while nodes lie, the facilitator is killed and the chain is reorganised, an upgrade from the last version with an
 /// earlier schema of the journal and the way back, payments on surfpool, a more complete Solana runtime than the dev chain, and
-/// payments of a buyer in the official Solana clients, whose types our readers are compared with; the release archive, from which
+/// payments of a buyer in the official Solana clients, whose types our readers are compared with; the HTTP API under a fuzzer
+/// (Schemathesis), and its replies in the official clients; the release archive, from which
 /// a facilitator is installed, updated and rolled back; at last licences and advisories of all dependencies, which needs a network. Run it before you close work on the engine, on auth-capture or on Solana.
 ///
 /// The first run compiles surfpool, some 900 crates, which takes a quarter of an hour on two cores.
@@ -83,6 +84,8 @@ enum Part {
     Surfpool,
     /// Payments of a buyer in the official Solana clients, and our readers beside their types
     Official,
+    /// The HTTP API, fuzzed by its OpenAPI document, and replies of every end-to-end test in the official clients' hands
+    Openapi,
     /// The release archive and its lints; with it, from the archive to payments, an update and the way back
     Dist,
     /// Licences, sources and advisories of all dependencies (deny.toml)
@@ -132,6 +135,9 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     }
     if wanted(Part::Official) {
         official()?;
+    }
+    if wanted(Part::Openapi) {
+        openapi::fuzz_and_replay(args.fuzz_seed)?;
     }
     if wanted(Part::Dist) {
         dist::all()?;

@@ -1,7 +1,7 @@
 //! `cargo xtask lint`: what a change must pass in addition to the tests.
 
 use crate::{
-    Failure, cargo, citations, continued, contracts, events, house, links, monitoring, quotes, words,
+    Failure, cargo, citations, continued, contracts, events, house, links, monitoring, openapi, quotes, words,
 };
 
 /// Checks formatting, citations, links, words, monitoring, clippy, rustdoc, the boundary's schemas and the test contracts. A warning
@@ -34,7 +34,7 @@ enum Part {
     Clippy,
     /// rustdoc of all crates
     Rustdoc,
-    /// The checked-in schemas of the plugin boundary, which are made of its types and their documentation
+    /// The OpenAPI document, and the checked-in schemas of the plugin boundary, which are made of its types and their documentation
     Schemas,
     /// Artefacts of the test contracts
     Contracts,
@@ -68,6 +68,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     }
     if wanted(Part::Schemas) {
         schemas()?;
+        openapi::validate()?;
     }
     if wanted(Part::Contracts) {
         crate::paint::heading("Test contracts");

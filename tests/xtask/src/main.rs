@@ -19,6 +19,7 @@ mod house;
 mod links;
 mod lint;
 mod monitoring;
+mod openapi;
 mod paint;
 mod previous;
 mod quotes;
