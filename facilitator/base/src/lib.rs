@@ -21,5 +21,6 @@ pub mod nodes;
 pub mod pause;
 pub mod service;
 pub mod settlement;
+pub mod signers;
 pub mod suggest;
 pub mod trace;

@@ -307,7 +307,14 @@ impl Engine {
         let failing = self.outcomes.griefing.alarm(network);
         let closed = self.closed_lanes_on(network);
         let plugins = self.runtime.ops.plugin_troubles(&self.runtime.registry, network);
-        let others = closed.into_iter().chain(failing).chain(panics).chain(plugins);
+        let run = self.runtime.run_of(network);
+        let signers = run.map_or_else(Vec::new, |run| self.runtime.ops.signer_troubles(&run.network));
+        let others = closed
+            .into_iter()
+            .chain(failing)
+            .chain(panics)
+            .chain(plugins)
+            .chain(signers);
         overdue.into_iter().chain(others).collect()
     }
 

@@ -40,6 +40,7 @@ const HELP: &[(&str, &str)] = &[
     ("switchyard_sends_total", "Transactions sent to nodes, by the node's reply. Worth an alarm: insufficient_funds, rejected. client_refused is about a transaction that a payer has signed."),
     ("switchyard_set_aside_total", "Payments about which the plugin is not called any more, because calls about them ended its process twice. Worth an alarm."),
     ("switchyard_settlements_total", "Settlements that ended: paid, failed (proven not to have happened), reversed (reported as success, then removed from the chain; worth an alarm)."),
+    ("switchyard_signatures_total", "Signatures that were requested, by key and outcome: signed, limited (the key's or its signer's limit of signatures), failed."),
     ("switchyard_signer_balance", "Native currency of a signer in its smallest unit, as of the last check."),
     ("switchyard_signer_cannot_pay", "1 while the balance of an active signer is below max_cost, else 0. Worth an alarm at 1."),
     ("switchyard_tls_certificate_expiry_timestamp_seconds", "When the TLS certificate of a listener expires, in seconds since the epoch. Worth an alarm some days before."),

@@ -15,6 +15,7 @@ use base::key_digests::BASE58;
 use sdk_plugin::host::Suite;
 use zeroize::Zeroizing;
 
+use super::remote::{Remote, RemoteKey};
 use super::{PrivateKey, keystore};
 
 /// Longest text of a key in bytes. A JSON array of 64 bytes, one per line, is far shorter.
@@ -29,6 +30,8 @@ pub enum KeySource {
     File(PathBuf),
     /// An encrypted keystore, and where its password is.
     Keystore(PathBuf, Password),
+    /// A remote signer, which keeps the key.
+    Remote(Box<Remote>),
 }
 
 /// The source of a keystore's password.
@@ -46,6 +49,7 @@ impl fmt::Display for KeySource {
             Self::Env(name) => write!(f, "environment variable {name}"),
             Self::File(path) => write!(f, "file {}", path.display()),
             Self::Keystore(path, _) => write!(f, "keystore {}", path.display()),
+            Self::Remote(remote) => write!(f, "remote signer {}", remote.endpoint),
         }
     }
 }
@@ -79,6 +83,9 @@ pub(super) fn load(
             let password = password_of(password, environment)?;
             let secret = keystore::open(&json, &password).map_err(|why| format!("{source} {why}"))?;
             return of_secret(&secret, suite, source);
+        }
+        KeySource::Remote(remote) => {
+            return RemoteKey::new(remote).map(|key| PrivateKey::Remote(Box::new(key)));
         }
     };
     private_key(&text, suite, source)

@@ -31,6 +31,7 @@ fn spec(name: &str, suite: Suite, source: KeySource) -> KeySpec {
         name: name.into(),
         suite,
         source,
+        max_signatures_per_minute: None,
     }
 }
 
@@ -64,21 +65,25 @@ fn signed(
     message: &[u8],
     unsigned: &[u8],
 ) -> Result<HexBytes, Fault> {
-    custody.sign(&Signing {
-        request: &SignRequest {
-            key: key.into(),
-            suite,
-            message: HexBytes(message.to_vec()),
-            unsigned: HexBytes(unsigned.to_vec()),
-            typed: None,
-        },
+    let request = SignRequest {
+        key: key.into(),
+        suite,
+        message: HexBytes(message.to_vec()),
+        unsigned: HexBytes(unsigned.to_vec()),
+        typed: None,
+    };
+    let slot = SigningSlot {
+        key: key.into(),
+        sequence: 7,
+        attempt: 0,
+    };
+    let signing = Signing {
+        request: &request,
         network: "test:1",
-        of: Signed::Transaction(&SigningSlot {
-            key: key.into(),
-            sequence: 7,
-            attempt: 0,
-        }),
-    })
+        of: Signed::Transaction(&slot),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(custody.sign(&signing))
 }
 
 #[test]

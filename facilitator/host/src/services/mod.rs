@@ -190,25 +190,30 @@ impl InstanceHost {
         Ok(RpcResponse { results })
     }
 
-    fn sign_checked(&self, call: u64, request: &SignRequest) -> Result<Signature, Fault> {
+    async fn sign_checked(&self, call: u64, request: &SignRequest) -> Result<Signature, Fault> {
         self.granted(SignService::NAME)?;
         if let Some(typed) = &request.typed {
-            return self.sign_typed(call, request, typed);
+            return self.sign_typed(call, request, typed).await;
         }
         let scope = self.scope(call, Right::Sign)?;
         let Some(slot) = scope.signs.as_ref().filter(|slot| slot.key == request.key) else {
             return Err(Fault::denied("only the key of the slot that is built can sign"));
         };
-        let signature = self.host.custody.sign(&Signing {
+        let signing = Signing {
             request,
             network: &scope.network,
             of: Signed::Transaction(slot),
-        })?;
-        Ok(Signature { signature })
+        };
+        self.signature(&signing).await
     }
 
     /// A signature for a contract. The digest is computed here: a key with which typed data is signed signs nothing else.
-    fn sign_typed(&self, call: u64, request: &SignRequest, typed: &TypedData) -> Result<Signature, Fault> {
+    async fn sign_typed(
+        &self,
+        call: u64,
+        request: &SignRequest,
+        typed: &TypedData,
+    ) -> Result<Signature, Fault> {
         let scope = self.scope(call, Right::SignTyped)?;
         let domains = self.grants.authorizers.get(&request.key);
         if !domains.is_some_and(|domains| domains.contains(&typed.domain)) {
@@ -221,12 +226,24 @@ impl InstanceHost {
         if request.suite != Suite::Secp256k1 || !is_its_digest {
             return Err(Fault::invalid("the message is not the digest of the typed data"));
         }
-        let signature = self.host.custody.sign(&Signing {
+        let signing = Signing {
             request,
             network: &scope.network,
-            of: Signed::TypedData,
-        })?;
-        Ok(Signature { signature })
+            of: Signed::TypedData(typed),
+        };
+        self.signature(&signing).await
+    }
+
+    async fn signature(&self, signing: &Signing<'_>) -> Result<Signature, Fault> {
+        let answer = self.host.custody.sign(signing).await;
+        let outcome = match &answer {
+            Ok(_) => "signed",
+            Err(fault) if fault.kind == sdk_plugin::FaultKind::Overloaded => "limited",
+            Err(_) => "failed",
+        };
+        let labels = [("key", signing.request.key.as_str()), ("outcome", outcome)];
+        self.host.metrics.add("switchyard_signatures_total", &labels, 1);
+        Ok(Signature { signature: answer? })
     }
 
     async fn store_checked(&self, call: u64, request: StoreRequest) -> Result<StoreResponse, Fault> {
@@ -295,7 +312,8 @@ impl HostServices for InstanceHost {
     }
 
     async fn sign(&self, call: u64, request: SignRequest) -> Result<Signature, Fault> {
-        self.record_denial(SignService::NAME, self.sign_checked(call, &request))
+        let answer = self.sign_checked(call, &request).await;
+        self.record_denial(SignService::NAME, answer)
     }
 
     async fn store(&self, call: u64, request: StoreRequest) -> Result<StoreResponse, Fault> {

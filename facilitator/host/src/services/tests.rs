@@ -82,6 +82,7 @@ impl World {
             name: name.into(),
             suite: Suite::Secp256k1,
             source: KeySource::Env(name.to_uppercase()),
+            max_signatures_per_minute: None,
         });
         let metrics = Arc::new(Metrics::default());
         let resources = HostResources {

@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::{Config, ConfigErrors};
+use crate::config::{Config, ConfigError, ConfigErrors};
 use aside::AsideRecord;
 use base::calls::CallTable;
 use base::clock::{Clock, SystemClock};
@@ -31,7 +31,7 @@ use base::nodes::{NodePools, NodeState};
 use base::service::NetworkReadiness;
 use engine::registry::Network;
 use engine::{Budgets, Engine, Ops, Parts};
-use host::custody::{Custody, KeySource, KeySpec, ProcessEnvironment};
+use host::custody::{Custody, CustodyError, KeySource, KeySpec, ProcessEnvironment};
 use host::rpc::{RpcNetwork, RpcPools};
 use host::services::HostResources;
 use journal::Journal;
@@ -110,7 +110,7 @@ pub struct NetworkReport {
 ///
 /// # Errors
 /// When a key can't be loaded, with the line of its source.
-pub fn load_keys(config: &Config) -> Result<Custody, ConfigErrors> {
+pub async fn load_keys(config: &Config) -> Result<Custody, ConfigErrors> {
     let specs: Vec<KeySpec> = config
         .keys
         .iter()
@@ -118,18 +118,24 @@ pub fn load_keys(config: &Config) -> Result<Custody, ConfigErrors> {
             name: name.clone(),
             suite: key.suite,
             source: key.source.clone(),
+            max_signatures_per_minute: key.max_signatures_per_minute,
         })
         .collect();
-    Custody::load(&specs, &ProcessEnvironment).map_err(|error| {
-        let member = match config.keys.get(&error.key).map(|key| &key.source) {
-            Some(KeySource::File(_)) => ".file",
-            Some(KeySource::Env(_)) => ".env",
-            Some(KeySource::Keystore(..)) => ".keystore",
-            None => "",
-        };
-        let key = format!("keys.{}{member}", error.key);
-        ConfigErrors(vec![config.source.error(&key, error.why.clone())])
-    })
+    let custody = Custody::open(&specs, &ProcessEnvironment).await;
+    custody.map_err(|error| ConfigErrors(vec![key_error(config, &error)]))
+}
+
+/// An error of a key, with the line of its source.
+pub fn key_error(config: &Config, error: &CustodyError) -> ConfigError {
+    let member = match config.keys.get(&error.key).map(|key| &key.source) {
+        Some(KeySource::File(_)) => ".file",
+        Some(KeySource::Env(_)) => ".env",
+        Some(KeySource::Keystore(..)) => ".keystore",
+        Some(KeySource::Remote(_)) => ".remote",
+        None => "",
+    };
+    let key = format!("keys.{}{member}", error.key);
+    config.source.error(&key, error.why.clone())
 }
 
 impl App {
@@ -233,7 +239,7 @@ impl App {
         journal: impl FnOnce() -> Result<Arc<dyn Journal>, StartError>,
     ) -> Result<Self, StartError> {
         let survey = Survey::make(config)?;
-        let custody = Arc::new(load_keys(config)?);
+        let custody = Arc::new(load_keys(config).await?);
         let metrics = Arc::new(Metrics::default());
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let journal = journal()?;
@@ -281,7 +287,9 @@ impl App {
         let reloader = Reloader::new(config, serving, Arc::clone(&metrics), watch);
         let networks = registry.networks().cloned().collect();
         let nodes: Arc<dyn NodePools> = Arc::<RpcPools>::clone(&rpc);
-        let ops = Ops::new(calls, Arc::clone(&metrics), Budgets::default()).with_nodes(nodes);
+        let ops = Ops::new(calls, Arc::clone(&metrics), Budgets::default())
+            .with_nodes(nodes)
+            .with_signers(Arc::<Custody>::clone(&custody));
         let parts = Parts {
             registry,
             journal: Arc::clone(&journal),

@@ -6,14 +6,15 @@ use std::time::Duration;
 
 use admin_api::Listen;
 
-use super::{CheckCommand, CliError, harmless};
+use super::{CheckCommand, CliError, harmless, keys};
 use crate::app::{
-    App, JournalReader, NetworkReport, Preflight, Survey, load_keys, missing_from_config,
+    App, JournalReader, NetworkReport, Preflight, Survey, key_error, load_keys, missing_from_config,
     plugins_not_configured, preflight, server_certificate, with_added,
 };
 use crate::config::{Config, ConfigErrors, Network};
 use base::clock::{Clock as _, SystemClock};
 use engine::registry::spelled;
+use host::custody::Found as Remote;
 use http_api::times::iso;
 use http_api::tls::{Tls, Validity};
 use plugin_host::{ErrorKind, Sandbox, try_sandbox};
@@ -21,7 +22,7 @@ use plugin_host::{ErrorKind, Sandbox, try_sandbox};
 pub(super) fn check(command: &CheckCommand, out: &mut dyn Write) -> Result<(), CliError> {
     let config = Config::load(&command.file.config).map_err(CliError::new)?;
     let config = with_added(config).map_err(CliError)?;
-    let (survey, keys) = (Survey::make(&config), load_keys(&config));
+    let (survey, keys) = (Survey::make(&config), keys::on_a_thread(keys_of(&config))?);
     let Preflight {
         errors: mut machine,
         is_running,
@@ -54,7 +55,10 @@ pub(super) fn check(command: &CheckCommand, out: &mut dyn Write) -> Result<(), C
         }
     }
     let survey = match (survey, keys) {
-        (Ok(survey), Ok(_)) if machine.is_empty() => survey,
+        (Ok(survey), Ok(silent)) if machine.is_empty() => {
+            warnings.extend(silent);
+            survey
+        }
         (survey, keys) => {
             let mut errors = survey.err().map(|errors| errors.0).unwrap_or_default();
             errors.extend(keys.err().map(|errors| errors.0).unwrap_or_default());
@@ -88,6 +92,26 @@ pub(super) fn check(command: &CheckCommand, out: &mut dyn Write) -> Result<(), C
          `serve`: see /ready."
     )?;
     Ok(())
+}
+
+/// Loads the keys and compares those at remote signers with what is known of them. Returns what only a later transaction needs:
+/// a signer that does not answer, where the public key is written.
+async fn keys_of(config: &Config) -> Result<Vec<String>, ConfigErrors> {
+    let custody = load_keys(config).await?;
+    let (mut errors, mut silent) = (Vec::new(), Vec::new());
+    for found in custody.check_remote().await {
+        match found {
+            Remote::Silent(error) => {
+                silent.push(format!("{error}; nothing is sent with this key until it answers"))
+            }
+            Remote::Wrong(error) => errors.push(key_error(config, &error)),
+        }
+    }
+    if errors.is_empty() {
+        Ok(silent)
+    } else {
+        Err(ConfigErrors(errors))
+    }
 }
 
 /// Tries the sandbox of each isolated plugin, without the plugin. Returns which ones could not be tried.

@@ -138,7 +138,7 @@ fn import(command: &ImportKey, out: &mut dyn Write) -> Result<(), CliError> {
 /// Every key of a configuration, with its addresses and the networks that use it.
 fn addresses(file: &Path, out: &mut dyn Write) -> Result<(), CliError> {
     let config = Config::load(file).map_err(CliError::new)?;
-    let custody = load_keys(&config).map_err(CliError::new)?;
+    let custody = on_a_thread(load_keys(&config))?.map_err(CliError::new)?;
     let known = Known::load().map_err(CliError)?;
     for name in config.keys.keys() {
         let Some(info) = custody.public_key(name) else {
@@ -156,6 +156,13 @@ fn addresses(file: &Path, out: &mut dyn Write) -> Result<(), CliError> {
         }
     }
     Ok(())
+}
+
+/// Runs what needs the network, for a command that has no runtime.
+pub(super) fn on_a_thread<T>(work: impl Future<Output = T>) -> Result<T, CliError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| CliError(format!("no event loop can be started: {error}")))?;
+    Ok(runtime.block_on(work))
 }
 
 fn print_key(name: &str, info: &KeyInfo, known: &Known, out: &mut dyn Write) -> io::Result<()> {
@@ -206,6 +213,7 @@ pub(super) fn public_key(keystore: &Path, suite: Suite, password: &[u8]) -> Resu
             name: "new".to_owned(),
             suite,
             source,
+            max_signatures_per_minute: None,
         }],
         &environment,
     );

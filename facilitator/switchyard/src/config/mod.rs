@@ -75,6 +75,8 @@ pub struct Plugins {
 pub struct Key {
     pub source: KeySource,
     pub suite: Suite,
+    /// `None`: no limit.
+    pub max_signatures_per_minute: Option<u32>,
 }
 
 /// `[networks."CAIP-2"]`.

@@ -316,14 +316,18 @@ impl<'r, 'd> Section<'r, 'd> {
         }
     }
 
+    /// Whether the key is written.
+    pub(super) fn is_written(&self, name: &str) -> bool {
+        self.table.is_some_and(|table| table.get(name).is_some())
+    }
+
     /// The keys that are written, but these.
     pub(super) fn written_beside(&self, names: &[&str]) -> impl Iterator<Item = &'static str> {
         let keys = KEYS
             .iter()
             .filter(|key| key.section == self.schema)
             .map(|key| key.name);
-        let is_other =
-            |name: &&str| !names.contains(name) && self.table.is_some_and(|table| table.get(*name).is_some());
+        let is_other = |name: &&str| !names.contains(name) && self.is_written(name);
         keys.filter(is_other).collect::<Vec<_>>().into_iter()
     }
 

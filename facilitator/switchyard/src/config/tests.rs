@@ -2,6 +2,7 @@ use admin_api::{Listen, Role};
 use std::collections::BTreeSet;
 
 use host::custody::Password;
+use host::custody::remote::Endpoint;
 use http_api::{Scope, WaitUntil};
 
 use super::*;
@@ -75,7 +76,8 @@ fn ten_lines_are_enough_and_all_other_keys_have_defaults() {
         config.keys["hot"],
         Key {
             source: KeySource::Env("SWITCHYARD_KEY".into()),
-            suite: Suite::Secp256k1
+            suite: Suite::Secp256k1,
+            max_signatures_per_minute: None,
         }
     );
     assert!(
@@ -187,6 +189,18 @@ password_file = "/run/credentials/vault"
 [keys.vault2]
 keystore = "vault2.json"
 password_env = "VAULT2"
+[keys.far]
+remote = "https://signer.example:8443/"
+signer_key = "payments-1"
+public_key = "0x0479be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798483ada7726a3c4655da4fbfc0e1108a8fd17b448a68554199c47d08ffb10d4b8"
+timeout_ms = 700
+client_certificate = "switchyard.pem"
+client_key = "/run/credentials/switchyard.key"
+ca = "signers.pem"
+max_signatures_per_minute = 600
+[keys.near]
+remote = "unix:/run/signer/signer.sock"
+suite = "ed25519"
 [server]
 listen = "[::1]:0"
 base_path = "/x402/"
@@ -324,6 +338,40 @@ role = "money"
             Password::Env("VAULT2".into())
         )
     );
+    let KeySource::Remote(far) = &config.keys["far"].source else {
+        panic!("a remote key");
+    };
+    assert_eq!(
+        (far.signer_key.as_str(), far.timeout.as_millis()),
+        ("payments-1", 700)
+    );
+    assert_eq!(far.public_key.as_ref().map(|key| key.len()), Some(65));
+    let Endpoint::Https { origin, files } = &far.endpoint else {
+        panic!("TLS");
+    };
+    assert_eq!(origin, "https://signer.example:8443");
+    assert_eq!(
+        files.client_certificate,
+        Path::new("/etc/switchyard/switchyard.pem")
+    );
+    assert_eq!(files.client_key, Path::new("/run/credentials/switchyard.key"));
+    assert_eq!(files.ca, Path::new("/etc/switchyard/signers.pem"));
+    assert_eq!(config.keys["far"].max_signatures_per_minute, Some(600));
+    let KeySource::Remote(near) = &config.keys["near"].source else {
+        panic!("a remote key");
+    };
+    assert_eq!(near.endpoint, Endpoint::Unix("/run/signer/signer.sock".into()));
+    assert_eq!(
+        (near.signer_key.as_str(), near.timeout.as_millis()),
+        ("near", 2_000)
+    );
+    assert_eq!(
+        (
+            near.public_key.is_none(),
+            config.keys["near"].max_signatures_per_minute
+        ),
+        (true, None)
+    );
     let [shop, other, many] = config.tenants.as_slice() else {
         panic!("three tenants")
     };
@@ -399,7 +447,7 @@ key_sha256 = "${SECRET}"
         "c.toml:4: server.settle_wait_seconds: must be from 1 to 85",
         "c.toml:5: server.legacy0: must be true or false, not a whole number",
         "c.toml:6: sever: unknown section; did you mean \"server\"?",
-        "c.toml:7: keys.hot.env: is missing; write env = \"NAME_OF_A_VARIABLE\", file = \"PATH\" or keystore = \"PATH\"",
+        "c.toml:7: keys.hot.env: is missing; write env = \"NAME_OF_A_VARIABLE\", file = \"PATH\", keystore = \"PATH\" or remote = \"unix:/PATH\"",
         "c.toml:10: keys.cold.file: stands beside env; write only one of them",
         "c.toml:11: networks.\"eip155:08453\": \"eip155:08453\" is not a CAIP-2 id; write e.g. [networks.\"eip155:8453\"]",
         "c.toml:12: networks.\"eip155:08453\".rpc[1]: the environment variable MISSING is not set; export MISSING=… \

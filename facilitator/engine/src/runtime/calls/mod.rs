@@ -29,6 +29,7 @@ use sdk_plugin::{CallContext, CallTerms, Cx, Fault, FaultKind, NetworkView, Paym
 use base::calls::aside::Subject;
 use base::calls::{CallGuard, CallScope, CallTable, Operation, SigningSlot};
 use base::nodes::{NodePools, NodeState};
+use base::signers::SignerTroubles;
 use base::trace;
 use telemetry::metrics::Metrics;
 
@@ -80,6 +81,7 @@ pub struct Ops {
     metrics: Arc<Metrics>,
     budgets: Budgets,
     nodes: Option<Arc<dyn NodePools>>,
+    signers: Option<Arc<dyn SignerTroubles>>,
     breakers: Arc<Breakers>,
 }
 
@@ -139,6 +141,7 @@ impl Ops {
             metrics,
             budgets,
             nodes: None,
+            signers: None,
             breakers: Arc::default(),
         }
     }
@@ -147,6 +150,13 @@ impl Ops {
     #[must_use]
     pub fn with_nodes(mut self, nodes: Arc<dyn NodePools>) -> Self {
         self.nodes = Some(nodes);
+        self
+    }
+
+    /// Adds the signers of keys, so that operators see which of them fails, and how.
+    #[must_use]
+    pub fn with_signers(mut self, signers: Arc<dyn SignerTroubles>) -> Self {
+        self.signers = Some(signers);
         self
     }
 

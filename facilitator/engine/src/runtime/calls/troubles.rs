@@ -1,5 +1,5 @@
 //! What operators learn about plugins that fail their calls, or never complete them: names of instances and sentences of the core,
-//! never a text of a plugin.
+//! never a text of a plugin. And about signers of keys that fail.
 
 use super::Ops;
 use super::breaker::Change;
@@ -46,6 +46,19 @@ impl Ops {
         let labels = [("plugin", plugin), ("network", network), ("operation", operation)];
         self.metrics
             .set("switchyard_plugin_calls_refused", &labels, is_open);
+    }
+
+    /// A sentence for each key of the network whose signer fails.
+    pub(crate) fn signer_troubles(&self, network: &Network) -> Vec<String> {
+        let Some(signers) = &self.signers else {
+            return Vec::new();
+        };
+        let keys = network.settings.keys.iter();
+        let troubles = keys.filter_map(|key| {
+            let trouble = signers.trouble(&key.name)?;
+            Some(format!("key {}: {trouble}", key.name))
+        });
+        troubles.collect()
     }
 
     /// A sentence for each breaker of the network that is open, and for calls that hang.

@@ -80,6 +80,7 @@ fn address_of(
         name: family.to_owned(),
         suite,
         source: source.clone(),
+        max_signatures_per_minute: None,
     };
     let custody = host::custody::Custody::load(&[spec], &host::custody::ProcessEnvironment);
     let custody = custody.map_err(CliError::new)?;

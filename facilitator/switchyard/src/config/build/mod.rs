@@ -1,6 +1,7 @@
 //! Builds a [`Config`] from a parsed document, section by section. All errors are collected.
 
 mod admin;
+mod keys;
 mod network;
 mod sections;
 mod tenants;
@@ -109,8 +110,8 @@ fn read<'r>(reader: &'r Reader<'_>, root: &'r DeTable<'r>, folder: &Path) -> Opt
     let tenant_rate = sections::rate(&limits, "tenant_requests_per_minute", "tenant_burst");
     let log = sections::log_section(&reader.section(root, "log"));
 
-    let keys = each(reader.named(root, "keys"), |_, section| {
-        sections::key(section, folder)
+    let keys = each(reader.named(root, "keys"), |name, section| {
+        keys::key(name, section, folder)
     });
     let key_names: Vec<String> = Reader::names_below(root, "keys");
     let networks = each(reader.named(root, "networks"), |id, section| {

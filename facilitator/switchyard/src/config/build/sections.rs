@@ -4,21 +4,17 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use engine::Retention;
-use host::custody::{KeySource, Password};
 use http_api::{AddressBlock, Rate, Server};
 use journal::postgres::Settings as Database;
 use plugin_host::{RunnerSettings, Sandbox};
 use sdk_plugin::HexBytes;
-use sdk_plugin::host::Suite;
 use telemetry::log;
 
 use super::tls;
-use super::values::{
-    base_path, count, digest, is_like_a_key, is_name, is_variable, known_name, origins, path, seconds, size,
-};
+use super::values::{base_path, count, digest, is_name, known_name, origins, path, seconds, size};
 use crate::config::node::Node;
 use crate::config::reader::Section;
-use crate::config::{Key, Log, PluginInstance, Plugins};
+use crate::config::{Log, PluginInstance, Plugins};
 
 pub(super) fn server(section: &Section<'_, '_>, folder: &Path) -> Option<Server> {
     let listen = section.get("listen", |node| {
@@ -158,103 +154,6 @@ pub(super) fn plugins(section: &Section<'_, '_>, folder: &Path) -> Option<Plugin
         strict: strict?,
         trusted_keys: trusted_keys?,
     })
-}
-
-pub(super) fn key(section: &Section<'_, '_>, folder: &Path) -> Option<Key> {
-    let env = section.maybe("env", |node| {
-        node.parsed_unseen(
-            |text| (is_variable(text) && !is_like_a_key(text)).then(|| text.to_owned()),
-            "the name of a variable; write e.g. \"SWITCHYARD_KEY\" and put the key into that variable, never here",
-        )
-    });
-    let file = section.maybe("file", |node| {
-        node.parsed_unseen(
-            |text| (!text.is_empty() && !is_like_a_key(text)).then(|| folder.join(text)),
-            "a path; write where the key's file is, never the key itself",
-        )
-    });
-    let suite = section.get("suite", |node| {
-        let suite = |text: &str| match text {
-            "secp256k1" => Some(Suite::Secp256k1),
-            "ed25519" => Some(Suite::Ed25519),
-            _ => None,
-        };
-        node.parsed(suite, "a suite; write \"secp256k1\" or \"ed25519\"")
-    });
-    let keystore = section.maybe("keystore", |node| {
-        node.parsed_unseen(
-            |text| (!text.is_empty() && !is_like_a_key(text)).then(|| folder.join(text)),
-            "a path; write where the encrypted keystore is",
-        )
-    });
-    let password = password(section, folder);
-    let (env, file, keystore, password) = (env?, file?, keystore?, password?);
-    if keystore.is_none() && password.is_some() {
-        section.fail_here("has a password and no keystore; write keystore = \"PATH\" beside it");
-        return None;
-    }
-    let source = match (env, file, keystore, password) {
-        (Some(env), None, None, _) => KeySource::Env(env),
-        (None, Some(file), None, _) => KeySource::File(file),
-        (None, None, Some(keystore), Some(password)) => KeySource::Keystore(keystore, password),
-        (None, None, Some(_), None) => {
-            section.fail(
-                "keystore",
-                "has no password; write password_file = \"PATH\" or password_env = \"NAME_OF_A_VARIABLE\" beside it",
-            );
-            return None;
-        }
-        (Some(_), Some(_), _, _) => {
-            section.fail("file", "stands beside env; write only one of them");
-            return None;
-        }
-        (Some(_), None, Some(_), _) | (None, Some(_), Some(_), _) => {
-            section.fail(
-                "keystore",
-                "stands beside another source; write only one of env, file and keystore",
-            );
-            return None;
-        }
-        (None, None, None, _) => {
-            section.fail(
-                "env",
-                "is missing; write env = \"NAME_OF_A_VARIABLE\", file = \"PATH\" or keystore = \"PATH\"",
-            );
-            return None;
-        }
-    };
-    Some(Key {
-        source,
-        suite: suite?,
-    })
-}
-
-/// Where a keystore's password is.
-fn password(section: &Section<'_, '_>, folder: &Path) -> Option<Option<Password>> {
-    let env = section.maybe("password_env", |node| {
-        node.parsed_unseen(
-            |text| is_variable(text).then(|| text.to_owned()),
-            "the name of a variable; write e.g. \"SWITCHYARD_KEY_PASSWORD\" and put the password into that variable, never here",
-        )
-    });
-    let file = section.maybe("password_file", |node| {
-        node.parsed_unseen(
-            |text| (!text.is_empty()).then(|| folder.join(text)),
-            "a path; write where the password's file is, never the password itself",
-        )
-    });
-    match (env?, file?) {
-        (Some(_), Some(_)) => {
-            section.fail(
-                "password_file",
-                "stands beside password_env; write only one of them",
-            );
-            None
-        }
-        (Some(env), None) => Some(Some(Password::Env(env))),
-        (None, Some(file)) => Some(Some(Password::File(file))),
-        (None, None) => Some(None),
-    }
 }
 
 pub(super) fn plugin_instance(
