@@ -33,6 +33,7 @@ mod protocol;
 mod provider;
 mod refusals;
 mod reload;
+mod remote_signer;
 mod same_answers;
 mod second_source;
 mod secrets;
