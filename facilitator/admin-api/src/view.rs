@@ -153,6 +153,8 @@ pub struct Plugin {
     pub version: String,
     /// Hex.
     pub sha256: String,
+    /// CAIP-2: those that it serves.
+    pub networks: Vec<String>,
     /// 1, and one more for each reload that replaced it.
     pub generation: u32,
     /// Whether it runs.

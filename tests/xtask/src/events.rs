@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 
 use crate::files::{self, Kind};
+use crate::rust::lines_outside_tests;
 use crate::{Failure, cargo};
 
 /// The page with the tables of events.
@@ -24,8 +25,9 @@ pub(crate) fn check() -> Result<(), Failure> {
     for file in files::all(root)? {
         let is_test = file.name.contains("/tests/") || file.name.ends_with("tests.rs");
         if file.kind == Kind::Rust && file.name.starts_with(SOURCES) && !is_test {
-            let shipped = file.text.split("#[cfg(test)]\nmod ").next().unwrap_or_default();
-            found.extend(events(shipped));
+            let shipped = lines_outside_tests(&file.text).into_iter();
+            let shipped: String = shipped.flat_map(|(_, line)| [line, "\n"]).collect();
+            found.extend(events(&shipped));
         }
     }
     let only = |these: &BTreeSet<String>, others: &BTreeSet<String>| -> Vec<String> {

@@ -82,6 +82,7 @@ export interface Plugin {
   id: string;
   version: string;
   sha256: string;
+  networks: string[];
   generation: number;
   running: boolean;
   trouble: string | null;

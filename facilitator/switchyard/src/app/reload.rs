@@ -288,6 +288,7 @@ fn shown(one: &Serving) -> Plugin {
         id: manifest.id.clone(),
         version: manifest.version.to_string(),
         sha256: one.plugin.sha256.to_string(),
+        networks: one.plugin.networks.clone(),
         generation: one.generation,
         running: one.trouble.is_none(),
         trouble: one.trouble.clone(),

@@ -218,14 +218,20 @@ fn of_signer(network: &Network, signer: &Signer) -> Option<(Severity, String)> {
 }
 
 fn of_plugin(plugin: &Plugin, problems: &mut Vec<Problem>) {
+    // What a plugin does concerns each of its networks, and is shown at each.
     let mut add = |severity, what: String, runbook| {
-        problems.push(Problem {
+        let all: Vec<Option<String>> = if plugin.networks.is_empty() {
+            vec![None]
+        } else {
+            plugin.networks.iter().cloned().map(Some).collect()
+        };
+        problems.extend(all.into_iter().map(|network| Problem {
             severity,
-            network: None,
+            network,
             about: format!("plugin {}", plugin.name),
-            what,
+            what: what.clone(),
             runbook: Some(runbook),
-        });
+        }));
     };
     if !plugin.running {
         let why = plugin
