@@ -87,7 +87,16 @@ async fn linked(port: u16, config: &Path, data: &Path) -> Result<(), Box<dyn Err
     let end = http_api::shutdown_signal(true);
     // They never change.
     let (_unchanged, tenants) = tokio::sync::watch::channel(settings.tenants.clone());
-    http_api::serve(&settings, service, metrics, KeyDigests::default(), tenants, end).await?;
+    http_api::serve(
+        &settings,
+        service,
+        metrics,
+        KeyDigests::default(),
+        tenants,
+        None,
+        end,
+    )
+    .await?;
     engine.stop();
     Ok(())
 }

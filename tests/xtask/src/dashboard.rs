@@ -85,6 +85,15 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     execute("The dashboard in Chromium", tests)
 }
 
+/// The browser for tests of the page, with the packages that they need; `None`: there is no browser.
+pub(crate) fn ready() -> Result<Option<PathBuf>, Failure> {
+    let Some(browser) = browser() else {
+        return Ok(None);
+    };
+    install(&cargo::root().join(SOURCES))?;
+    Ok(Some(browser))
+}
+
 /// Installs exactly the locked packages, unless they are installed.
 fn install(sources: &Path) -> Result<(), Failure> {
     let lock = read(&sources.join("package-lock.json"))?;

@@ -2,7 +2,7 @@
 
 use devnet::Npm;
 
-use crate::{Failure, cargo};
+use crate::{Failure, cargo, dashboard};
 
 /// Runs every test: those of each crate, then the end-to-end tests, which drive the release binary with its plugin file
 /// against a real node (anvil) and the official x402 clients.
@@ -82,6 +82,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
             &[],
         )?;
         if filter.is_empty() {
+            of_the_page(&e2e)?;
             cargo::run(
                 "End-to-end tests with isolated plugins, one file for each scheme",
                 &[&e2e[..], &threads, &ISOLATED].concat(),
@@ -90,4 +91,18 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// The dashboard of a facilitator that runs. Without a browser it is left out.
+fn of_the_page(e2e: &[&str]) -> Result<(), Failure> {
+    let Some(browser) = dashboard::ready()? else {
+        println!("Chromium is not installed, so the dashboard of a real facilitator was not tested in it.");
+        return Ok(());
+    };
+    let browser = browser.to_string_lossy().into_owned();
+    cargo::run(
+        "The dashboard of a facilitator in trouble",
+        &[e2e, &["admin::page", "--", "--ignored"]].concat(),
+        &[("CHROMIUM", &browser)],
+    )
 }

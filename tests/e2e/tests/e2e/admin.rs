@@ -2,6 +2,7 @@
 
 mod attacks;
 mod changes;
+mod page;
 mod reads;
 
 use e2e::facilitator::free_port;
