@@ -38,7 +38,7 @@
 //!
 //! A module uses those above it in this list, and nothing below: [`registry`], [`decide`] (pure), [`state`],
 //! [`verdict`] (pure, over state), [`runtime`], [`outcome`], [`endings`], [`lane`], [`observer`] and [`health`], [`settle`], then `alarms`, `housekeeping`, `jobs` and [`owner`],
-//! `engine`, `boot`, `service` and `desk`. Each has one owner: [`outcome::Outcomes`], [`endings::Endings`], [`lane::Lanes`],
+//! `engine`, `boot`, [`measure`], `service` and `desk`. Each has one owner: [`outcome::Outcomes`], [`endings::Endings`], [`lane::Lanes`],
 //! [`observer::Observer`], [`health::Checks`], [`settle::Settling`].
 //!
 //! Assumed: one process owns the journal and its lanes, or each lane is owned by one of the nodes that share the journal
@@ -63,6 +63,7 @@ mod health;
 mod housekeeping;
 mod jobs;
 mod lane;
+pub mod measure;
 mod observer;
 mod outcome;
 mod owner;

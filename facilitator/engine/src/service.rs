@@ -4,7 +4,6 @@ mod settlements;
 
 use crate::engine::Engine;
 use crate::runtime::calls::RouteAbout;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -328,20 +327,5 @@ impl Engine {
                 if closed.len() == 1 { "sends" } else { "send" },
             )
         })
-    }
-
-    /// Open settlements by network, and calls that hang, for metrics.
-    pub fn measure(&self) {
-        self.runtime.ops.measure_hanging(&self.runtime.registry);
-        let mut open: BTreeMap<&str, f64> = BTreeMap::new();
-        for (id, run) in &self.runtime.networks {
-            let slots = u32::try_from(run.slots().len()).unwrap_or(u32::MAX);
-            open.insert(id, f64::from(slots));
-        }
-        for (network, slots) in open {
-            self.runtime
-                .metrics
-                .set("switchyard_open_slots", &[("network", network)], slots);
-        }
     }
 }

@@ -109,6 +109,11 @@ impl Metrics {
         self.record(MetricKind::Counter, name, labels, by);
     }
 
+    /// Adds a quantity that may exceed an integer to a counter, for instance an amount. Its name must end in `_total`.
+    pub fn add_quantity(&self, name: &'static str, labels: &[(&'static str, &str)], by: f64) {
+        self.record(MetricKind::Counter, name, labels, by);
+    }
+
     /// Sets a gauge.
     pub fn set(&self, name: &'static str, labels: &[(&'static str, &str)], value: f64) {
         self.record(MetricKind::Gauge, name, labels, value);

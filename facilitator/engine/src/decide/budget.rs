@@ -72,6 +72,14 @@ impl Account {
         }
     }
 
+    /// Whose it is: a signer's address or a tenant's name; empty for the whole network.
+    pub(crate) fn holder(&self) -> &str {
+        match self {
+            Self::Network => "",
+            Self::Signer(name) | Self::Tenant(name) => name,
+        }
+    }
+
     /// The message to callers once the budget is used up.
     pub(crate) fn used_up(&self) -> &'static str {
         match self {
@@ -107,6 +115,14 @@ pub(crate) struct Lacking {
     pub limit: Amount,
     /// The least that it needs.
     pub missing: Amount,
+}
+
+/// A limit of the day and what was spent of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct AccountState {
+    pub account: Account,
+    pub limit: Amount,
+    pub spent: Amount,
 }
 
 /// Spending on one network.
@@ -286,6 +302,27 @@ impl Budget {
             let granted = today.granted.entry(account.clone()).or_default();
             *granted = granted.checked_add(amount).unwrap_or(Amount::MAX);
         }
+    }
+
+    /// Every limit that is configured, with what this node has spent of it today.
+    pub(crate) fn states(&self, now_ms: u64, signers: &[String]) -> Vec<AccountState> {
+        let today = self.of_day(now_ms);
+        let signers = signers.iter().cloned().map(Account::Signer);
+        let tenants = self.tenants.keys().cloned().map(Account::Tenant);
+        let accounts = std::iter::once(Account::Network).chain(signers).chain(tenants);
+        let states = accounts.filter_map(|account| {
+            Some(AccountState {
+                limit: self.limit(&account)?,
+                spent: today.sum(&account),
+                account,
+            })
+        });
+        states.collect()
+    }
+
+    /// What a signer's recorded transactions of today can cost together.
+    pub(crate) fn spent_by(&self, now_ms: u64, signer: &str) -> Amount {
+        self.of_day(now_ms).sum(&Account::Signer(signer.to_owned()))
     }
 
     /// Whether nothing more is granted for an account today.

@@ -4,6 +4,7 @@ pub(crate) mod budget;
 pub(crate) mod claim;
 pub(crate) mod conflicts;
 pub(crate) mod faults;
+pub(crate) mod figure;
 pub(crate) mod hashes;
 pub(crate) mod head;
 pub(crate) mod keys;

@@ -1,5 +1,6 @@
 //! How slots close: after a final decision, or because a transaction that is not ours used them.
 
+use crate::decide::figure;
 use crate::decide::steps::{MOST_NEW_SLOTS, is_preparation, is_renewable, skipped_after};
 use crate::endings::Endings;
 use crate::state::lane::LaneCommand;
@@ -46,6 +47,7 @@ impl Endings {
             tracing::error!(%error, sequence = slot.sequence, "a slot could not be closed");
             return;
         }
+        self.count_fee(slot);
         self.remove_closed(run, slot);
         for settlement in &settlements {
             self.outcomes.refresh_locked(settlement).await;
@@ -111,6 +113,7 @@ impl Endings {
             tracing::error!(%error, sequence = slot.sequence, "a slot could not be closed");
             return;
         }
+        self.count_fee(slot);
         self.remove_closed(run, slot);
         if let Some(lane) = run.lane(&slot.lane.signer) {
             lane.send_command(LaneCommand::CatchUp);
@@ -170,6 +173,7 @@ impl Endings {
             tracing::error!(%error, sequence = slot.sequence, "a slot could not be closed");
             return true;
         }
+        self.count_fee(slot);
         self.remove_closed(run, slot);
         self.outcomes.refresh_locked(settlement).await;
         drop(deciding);
@@ -203,6 +207,19 @@ impl Endings {
             self.runtime.claims.free_keys(settlement.id);
         }
         self.begin_again_to_explain(&settlement, step);
+    }
+
+    /// Counts what the final transaction of a closed slot cost. A client's own transaction costs the signer nothing.
+    fn count_fee(&self, slot: &OpenSlot) {
+        let shown = slot.lock().fee.clone();
+        if let Some(shown) = shown.filter(|_| !slot.is_client_signed()) {
+            let labels = [
+                ("network", slot.lane.network.as_str()),
+                ("signer", slot.lane.signer.as_str()),
+            ];
+            let fee = figure::of_amount(shown.fee);
+            self.runtime.metrics.add_quantity(figure::FEES, &labels, fee);
+        }
     }
 
     pub(crate) fn remove_closed(&self, run: &NetworkRun, slot: &OpenSlot) {

@@ -1,6 +1,7 @@
 //! Checks that the signers can pay. A signer whose balance is below `max_cost` takes no new payments while another
 //! signer can pay. A network on which no signer can pay is not ready.
 
+use crate::decide::figure;
 use crate::health::Checks;
 use crate::state::network::NetworkRun;
 use std::collections::{BTreeMap, BTreeSet};
@@ -44,9 +45,11 @@ impl Checks {
         let signers = network.active_signers();
         for (signer, state) in states {
             let labels = [("network", network.id()), ("signer", signer.as_str())];
-            self.runtime
-                .metrics
-                .set("switchyard_signer_balance", &labels, gauge(state.balance));
+            self.runtime.metrics.set(
+                "switchyard_signer_balance",
+                &labels,
+                figure::of_amount(state.balance),
+            );
             let is_low = signers.contains(signer) && state.balance < max_cost;
             self.runtime.metrics.set(
                 "switchyard_signer_cannot_pay",
@@ -83,11 +86,6 @@ impl Checks {
             }
         }
     }
-}
-
-/// For a gauge, where the nearest number is precise enough.
-fn gauge(amount: Amount) -> f64 {
-    amount.to_string().parse().unwrap_or(f64::MAX)
 }
 
 #[cfg(test)]
