@@ -11,6 +11,7 @@ use dashmap::DashMap;
 pub use sdk_plugin::operation::OperationKind as Operation;
 use tokio::time::Instant;
 
+use crate::trace::Trace;
 use aside::{Aside, Subject};
 
 pub mod aside;
@@ -51,6 +52,8 @@ pub struct CallTable {
     open: DashMap<u64, Arc<CallScope>>,
     /// The node that answered the last read of an open call.
     nodes: DashMap<u64, String>,
+    /// The traces of open calls that are sampled.
+    traces: DashMap<u64, Trace>,
     /// Calls that have no caller any more and are not completed, and since when.
     hanging: DashMap<u64, (Arc<CallScope>, Instant)>,
     /// Payments about which no calls are made any more.
@@ -81,6 +84,17 @@ impl CallTable {
     #[must_use]
     pub fn node(&self, call: u64) -> Option<String> {
         self.nodes.get(&call).map(|node| node.clone())
+    }
+
+    /// Records the trace that an open call belongs to.
+    pub fn record_trace(&self, call: &CallGuard, trace: Trace) {
+        self.traces.insert(call.id, trace);
+    }
+
+    /// The trace of an open call, if it is sampled.
+    #[must_use]
+    pub fn trace(&self, call: u64) -> Option<Trace> {
+        self.traces.get(&call).map(|trace| *trace)
     }
 
     /// The scope of an open call of `instance`; `None` for calls of another instance.
@@ -135,6 +149,7 @@ impl Drop for CallGuard {
     fn drop(&mut self) {
         self.table.open.remove(&self.id);
         self.table.nodes.remove(&self.id);
+        self.table.traces.remove(&self.id);
     }
 }
 

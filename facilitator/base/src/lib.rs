@@ -22,5 +22,6 @@ pub mod pause;
 pub mod service;
 pub mod settlement;
 pub mod signers;
+pub mod span;
 pub mod suggest;
 pub mod trace;

@@ -64,6 +64,34 @@ impl Trace {
         })
     }
 
+    /// The id of the whole trace.
+    #[must_use]
+    pub fn id(&self) -> u128 {
+        self.id
+    }
+
+    /// The span that further ones are parts of.
+    #[must_use]
+    pub fn parent(&self) -> u64 {
+        self.parent
+    }
+
+    /// Whether its spans are recorded.
+    #[must_use]
+    pub fn is_sampled(&self) -> bool {
+        self.flags & 1 == 1
+    }
+
+    /// The same trace, sampled, of which further spans are parts of this one.
+    #[must_use]
+    pub fn sampled_child(&self, span: u64) -> Self {
+        Self {
+            id: self.id,
+            parent: span.max(1),
+            flags: 1,
+        }
+    }
+
     /// As the value of a header `traceparent`.
     #[must_use]
     pub fn header(&self) -> String {

@@ -6,6 +6,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use base::key_digests::KeyDigests;
 use base::service::{Receipt, Service};
+use sdk_plugin::wire::reason;
 use telemetry::Metrics;
 use telemetry::disk::Disk;
 use tokio::time::Instant;
@@ -13,7 +14,7 @@ use tokio::time::Instant;
 use super::admission::Admission;
 use super::names::NetworkNames;
 use super::settings::{Server, Settings};
-use super::{delivery, redaction, reply};
+use super::{causes, delivery, redaction, reply};
 
 /// Everything that a handler needs.
 pub(crate) struct App {
@@ -34,6 +35,7 @@ impl App {
         metrics: Arc<Metrics>,
         keys: KeyDigests,
     ) -> Arc<Self> {
+        begin_at_zero(&metrics);
         Arc::new(Self {
             service,
             server: settings.server.clone(),
@@ -67,5 +69,22 @@ impl App {
             &[("path", path)],
             started.elapsed().as_secs_f64(),
         );
+    }
+}
+
+/// Counters that alarms read exist from the start: a rate over a series that appears with its first event misses that event.
+fn begin_at_zero(metrics: &Metrics) {
+    for (path, good) in [("/verify", "valid"), ("/settle", "success")] {
+        for cause in causes::ALL {
+            metrics.add(
+                "switchyard_unavailable_total",
+                &[("path", path), ("cause", cause)],
+                0,
+            );
+        }
+        for (status, outcome) in [("200", good), ("503", reason::SERVICE_UNAVAILABLE)] {
+            let labels = [("path", path), ("status", status), ("outcome", outcome)];
+            metrics.add("switchyard_http_requests_total", &labels, 0);
+        }
     }
 }

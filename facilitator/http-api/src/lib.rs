@@ -16,6 +16,7 @@ mod admission;
 mod app;
 mod body;
 mod buckets;
+mod causes;
 mod concurrency;
 pub mod connections;
 mod cors;

@@ -15,6 +15,7 @@ use tokio::time::{Instant, timeout};
 use super::admission::{Admitted, Rejected};
 use super::app::App;
 use super::body::{self, BodyError};
+use super::causes;
 use super::endpoint::PaymentEndpoint;
 use super::envelope::{self, Body, Echo};
 use super::normalise::{Caller, Refused, Rules, Shape, normalise};
@@ -36,6 +37,15 @@ struct Decided {
     body: Body,
     retry_after_s: Option<u64>,
     receipt: Receipt,
+    /// Why it is 503.
+    cause: Option<&'static str>,
+}
+
+/// What a payment request is about, in names of the configuration; `None`: not known.
+#[derive(Debug, Default)]
+struct About {
+    tenant: Option<String>,
+    network: Option<String>,
 }
 
 /// One payment request while it is handled.
@@ -59,7 +69,8 @@ impl App {
             started: Instant::now(),
             preference,
         };
-        let decided = match catch_panic(self.decide(call, request)).await {
+        let mut about = About::default();
+        let decided = match catch_panic(self.decide(call, request, &mut about)).await {
             Ok(decided) => decided,
             Err(_) => ok(envelope::unexpected(endpoint, &Echo::unknown())),
         };
@@ -69,6 +80,7 @@ impl App {
             &decided.body.outcome,
             call.started,
         );
+        self.count(endpoint, &decided, &about);
         let results = decided.body.extension_results;
         let mut response = self.json_with_receipt(decided.status, decided.body.text, decided.receipt);
         reply::extension_results(&mut response, results);
@@ -79,7 +91,29 @@ impl App {
         response
     }
 
-    async fn decide(&self, call: Call, request: Request) -> Decided {
+    /// Counts a payment request by its tenant and network: only names of the configuration.
+    fn count(&self, endpoint: PaymentEndpoint, decided: &Decided, about: &About) {
+        let path = ("path", endpoint.path());
+        let is_positive = ["valid", "success", "replay"].contains(&decided.body.outcome.as_str());
+        let result = match decided.status {
+            StatusCode::SERVICE_UNAVAILABLE => "unavailable",
+            _ if is_positive => "positive",
+            _ => "negative",
+        };
+        let labels = [
+            path,
+            ("tenant", about.tenant.as_deref().unwrap_or("none")),
+            ("network", about.network.as_deref().unwrap_or("none")),
+            ("result", result),
+        ];
+        self.metrics.add("switchyard_tenant_requests_total", &labels, 1);
+        if let Some(cause) = decided.cause {
+            self.metrics
+                .add("switchyard_unavailable_total", &[path, ("cause", cause)], 1);
+        }
+    }
+
+    async fn decide(&self, call: Call, request: Request, about: &mut About) -> Decided {
         let admitted =
             match self
                 .admission
@@ -88,6 +122,7 @@ impl App {
                 Ok(admitted) => admitted,
                 Err(rejected) => return rejection(call.endpoint, &rejected),
             };
+        about.tenant.clone_from(&admitted.tenant);
         let idempotency_key = idempotency_key(request.headers());
         let (limit, time) = (self.server.body_limit_bytes, self.server.body_read);
         let body = match body::read(request.into_body(), limit, time).await {
@@ -111,8 +146,13 @@ impl App {
         };
         let request = match self.normalise(&body, caller) {
             Ok(request) => request,
-            Err(refused) => return refusal(call.endpoint, &refused),
+            Err(refused) => {
+                // A caller's text, which is no label.
+                about.network = Some("other".to_owned());
+                return refusal(call.endpoint, &refused);
+            }
         };
+        about.network = Some(request.network.clone());
         drop(body);
         let echo = Echo::of(&request);
         let dispatched = self
@@ -254,11 +294,13 @@ fn ok(body: Body) -> Decided {
         body,
         retry_after_s: None,
         receipt: Receipt::none(),
+        cause: None,
     }
 }
 
 /// 503.
 fn unavailable(endpoint: PaymentEndpoint, message: String, retry_after_s: u64, echo: &Echo) -> Decided {
+    let cause = Some(causes::of(&message));
     let refused = Refused {
         status: StatusCode::SERVICE_UNAVAILABLE,
         reason: reason::SERVICE_UNAVAILABLE,
@@ -268,6 +310,7 @@ fn unavailable(endpoint: PaymentEndpoint, message: String, retry_after_s: u64, e
     };
     Decided {
         retry_after_s: Some(retry_after_s.max(1)),
+        cause,
         ..refusal(endpoint, &refused)
     }
 }
@@ -278,6 +321,7 @@ fn refusal(endpoint: PaymentEndpoint, refused: &Refused) -> Decided {
         body: envelope::refused(endpoint, refused),
         retry_after_s: None,
         receipt: Receipt::none(),
+        cause: None,
     }
 }
 
@@ -286,8 +330,10 @@ fn rejection(endpoint: PaymentEndpoint, rejected: &Rejected) -> Decided {
         status: rejected.status,
         ..Refused::undispatched(Shape::Current, rejected.reason, rejected.message)
     };
+    let is_503 = rejected.status == StatusCode::SERVICE_UNAVAILABLE;
     Decided {
         retry_after_s: rejected.retry_after_s,
+        cause: is_503.then(|| causes::of(rejected.message)),
         ..refusal(endpoint, &refused)
     }
 }

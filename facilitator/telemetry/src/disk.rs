@@ -17,6 +17,8 @@ use super::Metrics;
 
 /// The file that is written, in the data directory. It is empty between two checks.
 pub const PROBE: &str = "space-probe";
+/// The files of the journal, where it is in the data directory.
+const JOURNAL: [&str; 2] = ["journal.sqlite", "journal.sqlite-wal"];
 /// Space for some payments: the journal writes a few kilobytes for each.
 const PROBE_BYTES: usize = 64 * 1_024;
 /// Pause between two checks.
@@ -57,8 +59,12 @@ impl Disk {
     /// Checks the disk once and sets the metric.
     pub async fn check(&self, metrics: &Metrics) {
         let directory = self.directory.clone();
-        let probed = tokio::task::spawn_blocking(move || probe(&directory));
-        let found = match tokio::time::timeout(TIMEOUT, probed).await {
+        let probed = tokio::task::spawn_blocking(move || (probe(&directory), Space::of(&directory)));
+        let probed = tokio::time::timeout(TIMEOUT, probed).await;
+        if let Ok(Ok((_, space))) = &probed {
+            space.measure(metrics);
+        }
+        let found = match probed.map(|done| done.map(|(probed, _)| probed)) {
             Ok(Ok(Ok(()))) => None,
             Ok(Ok(Err(error))) => Some(format!(
                 "data.directory can't be written ({error}); {}",
@@ -78,6 +84,49 @@ impl Disk {
             (None, Some(why)) => tracing::error!("disk_refuses_writes: new payments get 503: {why}"),
             (Some(_), None) => tracing::info!("disk_accepts_writes"),
             (None, None) | (Some(_), Some(_)) => {}
+        }
+    }
+}
+
+/// Bytes of the disk and of the journal; `None`: not known, or there is none.
+#[derive(Debug, Default)]
+struct Space {
+    total: Option<u64>,
+    /// What this process may still write: a part of a disk can be reserved for the system.
+    free: Option<u64>,
+    journal: Option<u64>,
+}
+
+impl Space {
+    /// Blocks the thread.
+    fn of(directory: &Path) -> Self {
+        let disk = rustix::fs::statvfs(directory).ok();
+        let sizes = JOURNAL.map(|name| {
+            std::fs::metadata(directory.join(name))
+                .map(|file| file.len())
+                .ok()
+        });
+        Self {
+            total: disk
+                .as_ref()
+                .map(|disk| disk.f_blocks.saturating_mul(disk.f_frsize)),
+            free: disk
+                .as_ref()
+                .map(|disk| disk.f_bavail.saturating_mul(disk.f_frsize)),
+            journal: sizes.into_iter().flatten().reduce(u64::saturating_add),
+        }
+    }
+
+    fn measure(&self, metrics: &Metrics) {
+        for (name, bytes) in [
+            ("switchyard_disk_size_bytes", self.total),
+            ("switchyard_disk_free_bytes", self.free),
+            ("switchyard_journal_size_bytes", self.journal),
+        ] {
+            if let Some(bytes) = bytes {
+                #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53")]
+                metrics.set(name, &[], bytes as f64);
+            }
         }
     }
 }
@@ -125,6 +174,25 @@ mod tests {
         let (disk, metrics) = (Disk::new(folder.path()), Metrics::default());
         disk.check(&metrics).await;
         assert_eq!(disk.trouble(), None);
+        let text = metrics.render();
+        assert!(!text.contains("switchyard_journal_size_bytes"), "there is none");
+        let bytes = |text: &str, name: &str| -> f64 {
+            let value = text
+                .lines()
+                .find_map(|line| line.strip_prefix(&format!("{name} ")));
+            value.unwrap().parse().unwrap()
+        };
+        let free = bytes(&text, "switchyard_disk_free_bytes");
+        assert!(free > 0.0 && free <= bytes(&text, "switchyard_disk_size_bytes"));
+        for (name, length) in JOURNAL.iter().zip([4_096, 100]) {
+            std::fs::write(folder.path().join(name), vec![0; length]).unwrap();
+        }
+        disk.check(&metrics).await;
+        assert!(
+            metrics
+                .render()
+                .contains("\nswitchyard_journal_size_bytes 4196\n")
+        );
         let probe = folder.path().join(PROBE);
         assert_eq!(std::fs::metadata(&probe).unwrap().len(), 0, "it takes no space");
         std::fs::remove_file(&probe).unwrap();

@@ -12,6 +12,8 @@ mod help;
 mod json;
 pub mod log;
 pub mod metrics;
+pub mod otlp;
+pub mod process;
 mod repetition;
 
 pub use metrics::Metrics;

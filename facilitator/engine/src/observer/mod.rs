@@ -12,12 +12,14 @@ use crate::outcome::Outcomes;
 use crate::runtime::Runtime;
 use crate::runtime::survive::AFTER_A_PANIC;
 use crate::state::network::NetworkRun;
+use crate::state::settlement::trace_of;
 use crate::state::slot::OpenSlot;
 use crate::verdict::watches::{BlockPace, watches_of};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use base::trace;
 use futures_util::future::join_all;
 use sdk_plugin::chain::{Observation, TxState, Watch};
 use tokio::sync::oneshot;
@@ -84,10 +86,15 @@ impl Observer {
             .iter()
             .flat_map(|slot| watches_of(slot, &run.network.settings, run.head(), block_pace(run)))
             .collect();
-        let seen = match node {
-            Some(node) => self.runtime.observe_first_by(run, &watches, node).await,
-            None => self.runtime.observe_of_any(&run.network, &watches).await,
+        let seen = async {
+            match node {
+                Some(node) => self.runtime.observe_first_by(run, &watches, node).await,
+                None => self.runtime.observe_of_any(&run.network, &watches).await,
+            }
         };
+        // A poll of several payments belongs to the trace of the first.
+        let trace = slots.first().and_then(|slot| trace_of(&slot.covers));
+        let seen = trace::within(trace, seen).await;
         let Ok(observations) = seen else {
             let later = Instant::now() + Duration::from_millis(run.network.settings.poll_interval_ms);
             for slot in slots {

@@ -11,6 +11,7 @@ use crate::outcome::judge::Basis;
 use crate::outcome::rows::{judged_rows, rows_lost};
 use crate::state::settlement::{Settlement, Waiter};
 use base::service::{SettleAnswer, Settled};
+use base::span::{self, SpanKind};
 use journal::{CommitError, Event, Outcome, PaidRow, SettlementRow};
 use sdk_plugin::chain::{Evidence, Shown};
 use sdk_plugin::host::{Job, StoreWrite};
@@ -141,6 +142,7 @@ impl Outcomes {
     pub(crate) fn report_paid(&self, settlement: &Settlement, row: &SettlementRow, paid: &PaidRow) {
         tracing::info!(settlement = settlement.id, network = settlement.network.id(), claim = row.claim.as_str(),
             payer = %row.payer, tx = %paid.tx_id, height = paid.height, tenant = row.tenant.as_deref(), "paid");
+        record_span(settlement, row, paid);
         self.runtime.metrics.add(
             "switchyard_settlements_total",
             &[
@@ -357,5 +359,19 @@ impl Outcomes {
         self.serve_waiters(settlement, None).await;
         self.after_step(settlement);
         true
+    }
+}
+
+/// Records how long a payment took, from its first commit until a block showed it.
+fn record_span(settlement: &Settlement, row: &SettlementRow, paid: &PaidRow) {
+    let mut span = span::open_under(settlement.trace, "settlement", SpanKind::Internal);
+    if span.is_recorded() {
+        span.started_at_ms(row.opened_at_ms);
+        span.text("switchyard.network", settlement.network.id());
+        span.text("switchyard.scheme", &row.scheme);
+        span.text("switchyard.settlement.reference", &row.reference);
+        span.text("switchyard.settlement.outcome", "paid");
+        span.text("switchyard.transaction.id", &paid.tx_id);
+        span.number("switchyard.block.height", paid.height);
     }
 }

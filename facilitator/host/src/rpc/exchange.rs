@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use base::span::{self, OpenSpan, SpanKind};
 use hyper::body::Bytes;
 use sdk_plugin::Fault;
 use sdk_plugin::host::{RpcCall, RpcResult};
@@ -70,13 +71,12 @@ impl Pool {
         batch: &Batch,
         deadline: Instant,
     ) -> Result<Vec<RpcResult>, Failure> {
-        let count = batch.calls.len();
-        let is_batch = count > 1;
+        let is_batch = batch.calls.len() > 1;
         if is_batch && node.refuses_batches() {
             return self.call_one_by_one(node, batch, deadline).await;
         }
         let answer = self
-            .exchange(node, batch.body.clone(), batch.first_id, count, deadline)
+            .exchange(node, batch.body.clone(), batch.first_id, &batch.calls, deadline)
             .await;
         let answer = match answer {
             Err(failure) if is_batch && failure.may_mean_no_batches() => {
@@ -124,7 +124,10 @@ impl Pool {
         let mut results = Vec::with_capacity(batch.calls.len());
         for (call, id) in batch.calls.iter().zip(batch.first_id..) {
             let body = wire::encode(std::slice::from_ref(call), id).map_err(|_| Failure::NotJsonRpc)?;
-            results.extend(self.exchange(node, body, id, 1, deadline).await?);
+            results.extend(
+                self.exchange(node, body, id, std::slice::from_ref(call), deadline)
+                    .await?,
+            );
         }
         Ok(results)
     }
@@ -135,10 +138,10 @@ impl Pool {
         node: &Node,
         body: Bytes,
         first_id: u64,
-        count: usize,
+        calls: &[RpcCall],
         deadline: Instant,
     ) -> Result<Vec<RpcResult>, Failure> {
-        let limits = self.limits();
+        let (limits, count) = (self.limits(), calls.len());
         // Several requests may have waited for the same moment: each computes its wait again. What has waited for long enough
         // is sent: the node may take it, and a request that was never sent must not count as unanswered.
         let wait_until = deadline.min(Instant::now() + MOST_WAIT);
@@ -154,12 +157,24 @@ impl Pool {
         self.count_round_trip();
         let started = Instant::now();
         let until = deadline.min(started + limits.timeout);
-        let answer = http::post(self.client(), &node.url, body, limits.max_answer_bytes, until)
+        let mut span = span_of(calls, &limits.id, node.label());
+        let trace = span.trace().filter(|_| limits.traceparent);
+        let sent = http::post(
+            self.client(),
+            &node.url,
+            body,
+            limits.max_answer_bytes,
+            trace,
+            until,
+        );
+        let answer = sent
             .await
             .and_then(|bytes| wire::decode(&bytes, first_id, count).map_err(Failure::from));
         let outcome = answer.as_ref().map_or_else(Failure::label, |_| "ok");
         if answer.is_ok() {
             node.record_latency(started.elapsed());
+        } else {
+            span.fail(outcome);
         }
         self.observer()
             .exchanged(&limits.id, node.label(), outcome, started.elapsed());
@@ -174,4 +189,24 @@ impl Pool {
                 .collect()
         })
     }
+}
+
+/// One round trip, in the trace of the call that needs it. It has the methods' names and the node's, and nothing that was sent.
+fn span_of(calls: &[RpcCall], network: &str, node: &str) -> OpenSpan {
+    let mut span = span::open("rpc", SpanKind::Client);
+    if span.is_recorded() {
+        let method = calls.first().map_or("", |call| call.method.as_str());
+        span.rename(method.to_owned());
+        span.text("rpc.system.name", "jsonrpc");
+        span.text("rpc.method", method);
+        span.text("server.address", node);
+        span.text("switchyard.network", network);
+        if calls.len() > 1 {
+            span.number(
+                "switchyard.rpc.batch_size",
+                u64::try_from(calls.len()).unwrap_or(u64::MAX),
+            );
+        }
+    }
+    span
 }

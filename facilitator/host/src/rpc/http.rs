@@ -5,9 +5,10 @@
 use std::error::Error as _;
 use std::time::Duration;
 
+use base::trace::Trace;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::Bytes;
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, RETRY_AFTER, USER_AGENT};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, USER_AGENT};
 use hyper::{HeaderMap, Request, StatusCode};
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
@@ -18,6 +19,7 @@ use tokio::time::{Instant, timeout_at};
 use super::failure::Failure;
 use super::url::SecretUrl;
 
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 /// Longest text of the system or of TLS that is shown, in characters.
 const MAX_CAUSE_CHARS: usize = 200;
 /// A connection that takes longer counts as never made, so a send over it certainly had no effect.
@@ -46,15 +48,16 @@ pub(super) fn client(max_idle_per_host: usize) -> Result<HttpClient, rustls::Err
         .build(tls))
 }
 
-/// One POST. Returns the bytes of an answer that may be JSON-RPC.
+/// One POST. `trace`: the node gets it as `traceparent`. Returns the bytes of an answer that may be JSON-RPC.
 pub(super) async fn post(
     client: &HttpClient,
     url: &SecretUrl,
     body: Bytes,
     limit_bytes: usize,
+    trace: Option<Trace>,
     until: Instant,
 ) -> Result<Bytes, Failure> {
-    timeout_at(until, exchange(client, url, body, limit_bytes))
+    timeout_at(until, exchange(client, url, body, limit_bytes, trace))
         .await
         .unwrap_or(Err(Failure::TimedOut))
 }
@@ -64,6 +67,7 @@ async fn exchange(
     url: &SecretUrl,
     body: Bytes,
     limit_bytes: usize,
+    trace: Option<Trace>,
 ) -> Result<Bytes, Failure> {
     let mut request = Request::new(Full::new(body));
     *request.method_mut() = hyper::Method::POST;
@@ -74,6 +78,10 @@ async fn exchange(
         USER_AGENT,
         HeaderValue::from_static(concat!("switchyard/", env!("CARGO_PKG_VERSION"))),
     );
+    // Digits and dashes are always a value.
+    if let Some(trace) = trace.and_then(|trace| HeaderValue::from_str(&trace.header()).ok()) {
+        headers.insert(TRACEPARENT, trace);
+    }
     if let Some(authorization) = url.authorization() {
         headers.insert(AUTHORIZATION, authorization.clone());
     }

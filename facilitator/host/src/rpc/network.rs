@@ -22,6 +22,8 @@ pub struct RpcNetwork {
     pub max_queued: usize,
     /// Largest answer in bytes.
     pub max_answer_bytes: usize,
+    /// Whether nodes get the header `traceparent` of a request in a sampled trace.
+    pub traceparent: bool,
 }
 
 impl RpcNetwork {
@@ -36,6 +38,7 @@ impl RpcNetwork {
             max_concurrent: 64,
             max_queued: 1_024,
             max_answer_bytes: 16 << 20,
+            traceparent: false,
         }
     }
 

@@ -35,6 +35,7 @@ use super::rpc::{MethodList, RpcPools, SendRequest};
 use base::calls::{CallScope, CallTable};
 use base::clock::Clock;
 use base::limits::{check_job, check_key, check_write};
+use base::trace;
 use journal::plugin_rows::{AttemptBytes, Jobs, PluginStore};
 use lines::LogLines;
 use telemetry::metrics::Metrics;
@@ -307,7 +308,8 @@ impl InstanceHost {
 #[async_trait]
 impl HostServices for InstanceHost {
     async fn rpc(&self, call: u64, request: RpcRequest) -> Result<RpcResponse, Fault> {
-        let answer = self.rpc_checked(call, request).await;
+        let trace = self.host.calls.trace(call);
+        let answer = trace::within(trace, self.rpc_checked(call, request)).await;
         self.record_denial(RpcService::NAME, answer)
     }
 

@@ -253,6 +253,45 @@ async fn an_unavailable_service_is_503_with_retry_after() {
 }
 
 #[tokio::test]
+async fn payment_requests_are_counted_by_names_of_the_configuration() {
+    let answer = SettleAnswer::Unavailable {
+        retry_after_s: 7,
+        message: "too many settlements wait for this network".into(),
+    };
+    let tenants = Settings {
+        tenants: vec![tenant("shop", &["key-1"])],
+        ..settings()
+    };
+    let front = front(settling(answer), tenants);
+    let settle = async |body: &Value, key: &str| {
+        let request = Request::post("/settle").header("content-type", "application/json");
+        let request = request
+            .header("x-api-key", key)
+            .body(Body::from(body.to_string()));
+        front.send(request.unwrap()).await.status
+    };
+    assert_eq!(settle(&v2(), "key-1").await, 503);
+    assert_eq!(settle(&v2(), "another").await, 401);
+    let hostile = with(v2(), "/paymentRequirements/network", json!("eip155:<script>"));
+    assert_ne!(settle(&hostile, "key-1").await, 503);
+    let text = front.get("/metrics").await.text;
+    for line in [
+        "tenant_requests_total{network=\"eip155:84532\",path=\"/settle\",result=\"unavailable\",tenant=\"shop\"} 1",
+        "tenant_requests_total{network=\"none\",path=\"/settle\",result=\"negative\",tenant=\"none\"} 1",
+        "tenant_requests_total{network=\"other\",path=\"/settle\",result=\"negative\",tenant=\"shop\"} 1",
+        "unavailable_total{cause=\"overloaded\",path=\"/settle\"} 1",
+        "unavailable_total{cause=\"draining\",path=\"/verify\"} 0",
+        "http_requests_total{outcome=\"success\",path=\"/settle\",status=\"200\"} 0",
+    ] {
+        assert!(
+            text.contains(&format!("\nswitchyard_{line}\n")),
+            "{line} in {text}"
+        );
+    }
+    assert!(!text.contains("script"), "{text}");
+}
+
+#[tokio::test]
 async fn supported_lists_version_2_first_and_only_valid_kinds() {
     let front = front(Scripted::default(), settings());
     let seen = front.get("/supported").await;

@@ -9,6 +9,7 @@ pub mod desk;
 mod journal_requirements;
 mod journals;
 mod network_checks;
+pub mod otlp;
 mod plugin_references;
 mod plugins;
 mod preflight;
@@ -332,6 +333,7 @@ fn rpc_pools(config: &Config, metrics: &Arc<Metrics>) -> Result<RpcPools, StartE
             timeout: network.rpc_timeout,
             // Leaves time for a second node after the first has used its whole timeout.
             deadline: network.rpc_timeout.saturating_mul(2),
+            traceparent: config.telemetry.traceparent_to_nodes,
             ..RpcNetwork::new(network.id.clone(), network.rpc.clone())
         })
         .collect();

@@ -42,6 +42,9 @@ pub fn preflight(config: &Config) -> Preflight {
             errors.push(config.source.error("data.directory", why));
         }
     }
+    if let Err(error) = super::otlp::settings(config, &|name| std::env::var(name).ok()) {
+        errors.extend(error.0);
+    }
     if let Err(error) = super::journals::no_file(config) {
         errors.extend(error.0);
     }

@@ -5,15 +5,22 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::shell::COMMIT;
 use super::{CliError, open_files};
 use crate::app::admin::{self, Admin};
 use crate::app::desk::OperatorDesk;
+use crate::app::otlp;
 use crate::app::{App, Report, cannot_listen, server_certificate, with_added};
 use crate::config::{Config, ConfigErrors};
 use engine::EngineService;
 use http_api::tls::Tls;
-use telemetry::log;
+use sdk_plugin::abi::raw::{ABI_MAJOR, ABI_MINOR};
+use telemetry::otlp::Settings;
+use telemetry::process::OwnProcess;
+use telemetry::{Metrics, log};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
 
 /// How long open settlements may take to finish after the drain. The next start resumes the others.
 const SETTLEMENT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -40,13 +47,18 @@ pub(super) fn serve(path: &Path) -> Result<(), CliError> {
 
 async fn run(config: &Config) -> Result<(), CliError> {
     let tls = server_certificate(config).map_err(CliError::new)?;
+    let sent_to = otlp::settings(config, &|name| std::env::var(name).ok()).map_err(CliError::new)?;
     let app = Arc::new(App::start(config).await.map_err(CliError::new)?);
+    let telemetry = Sending::start(sent_to, &app)?;
     let service = Arc::new(EngineService::new(Arc::clone(&app.engine)));
     let metrics = Arc::clone(&app.metrics);
     let settings = config.http();
+    name_build(&metrics);
+    let process = OwnProcess::default();
     let measured = async {
         loop {
             app.engine.measure();
+            process.measure(&app.metrics);
             log::report_suppressed();
             tokio::time::sleep(MEASURE_INTERVAL).await;
         }
@@ -74,6 +86,7 @@ async fn run(config: &Config) -> Result<(), CliError> {
         () = reload_on_request(config, &app, tls.as_deref(), has_terminal) => {}
     }
     drain(&app).await;
+    telemetry.end().await;
     match lost.get() {
         // Another status than after a signal: the supervisor starts the process again.
         Some(unit) => Err(CliError(format!(
@@ -101,6 +114,44 @@ async fn admin(config: &Config, app: &Arc<App>) -> CliError {
         () = desk.keep_sums() => return std::future::pending().await,
     };
     CliError::new(ConfigErrors(vec![cannot_listen(config, "admin.listen", &error)]))
+}
+
+/// The task that sends spans and metrics to a collector.
+struct Sending {
+    tasks: JoinSet<()>,
+    end: Option<oneshot::Sender<()>>,
+}
+
+impl Sending {
+    fn start(settings: Option<Settings>, app: &App) -> Result<Self, CliError> {
+        let (end, ended) = oneshot::channel();
+        let mut tasks = JoinSet::new();
+        if let Some(settings) = settings {
+            let exporter =
+                telemetry::otlp::start(settings, Arc::clone(&app.metrics)).map_err(CliError::new)?;
+            tasks.spawn(exporter.run(ended));
+        }
+        Ok(Self {
+            tasks,
+            end: Some(end),
+        })
+    }
+
+    /// Sends what is left, within a short time.
+    async fn end(mut self) {
+        drop(self.end.take());
+        while self.tasks.join_next().await.is_some() {}
+    }
+}
+
+fn name_build(metrics: &Metrics) {
+    let abi = format!("{ABI_MAJOR}.{ABI_MINOR}");
+    let labels = [
+        ("version", env!("CARGO_PKG_VERSION")),
+        ("commit", COMMIT.unwrap_or("none")),
+        ("plugin_abi", abi.as_str()),
+    ];
+    metrics.set("switchyard_build_info", &labels, 1.0);
 }
 
 /// Reloads when an operator says so: by the admin socket, or by SIGHUP where that is not the end of a terminal. Never returns.

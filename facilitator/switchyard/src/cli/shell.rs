@@ -9,7 +9,7 @@ use sdk_plugin::abi::raw::{ABI_MAJOR, ABI_MINOR};
 use super::{Cli, CliError};
 
 /// Set by the build of a release.
-const COMMIT: Option<&str> = option_env!("SWITCHYARD_COMMIT");
+pub(super) const COMMIT: Option<&str> = option_env!("SWITCHYARD_COMMIT");
 
 pub(super) fn version(out: &mut dyn Write) -> Result<(), CliError> {
     writeln!(out, "switchyard {}", env!("CARGO_PKG_VERSION"))?;

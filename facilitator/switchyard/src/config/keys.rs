@@ -77,6 +77,10 @@ pub const SECTIONS: &[(&str, &str)] = &[
     ),
     ("log", "Log lines, on standard error."),
     (
+        "telemetry",
+        "Spans and metrics to a collector, with OTLP over HTTP: [Telemetry](telemetry.md). Nothing is sent without an endpoint.",
+    ),
+    (
         "admin",
         "The admin listener with the dashboard. Without this section it is off. See [The admin listener](admin.md).",
     ),
@@ -186,6 +190,13 @@ pub const KEYS: &[Key] = &[
     key("operators[]", "token_sha256", "64 hex digits", Required, "SHA-256 of the operator's token, as `switchyard key hash` prints it."),
     key("operators[]", "role", "\"view\", \"operate\" or \"money\"", Required, "`view`: read. `operate`: also pause, drain, reload, sync and annotate. `money`: also allow withheld releases, and add tenants and their API keys."),
     key("log", "level", "level or directives", D("\"info\""), "error, warn, info, debug or trace, or a list with `target=level` pairs. The variable SWITCHYARD_LOG overrides it."),
+    key("telemetry", "otlp_endpoint", "URL", Optional, "The collector, for instance \"https://collector.example:4318\"; `/v1/traces` and `/v1/metrics` are appended. Without it: the variable OTEL_EXPORTER_OTLP_ENDPOINT, or nothing is sent."),
+    key("telemetry", "otlp_headers", "NAME=VALUE, several with commas", Optional, "Headers for the collector, for instance \"api-key=${OTLP_KEY}\". Without it: the variable OTEL_EXPORTER_OTLP_HEADERS."),
+    key("telemetry", "otlp_headers_file", "path", Optional, "The file with these headers in the same form. Only its owner may read it (mode 0600). Instead of `otlp_headers`."),
+    key("telemetry", "service_name", "name", Optional, "`service.name` of spans and metrics. Without it: the variable OTEL_SERVICE_NAME, or `switchyard`."),
+    key("telemetry", "traces_per_million", "0 to 1000000", D("1000000"), "How many of a million traces that start here are recorded. A caller with the header `traceparent` decides for its own."),
+    key("telemetry", "metrics_interval_seconds", "seconds, 1 to 3600", D("60"), "Time between two sendings of the metrics."),
+    key("telemetry", "traceparent_to_nodes", "true or false", D("false"), "Send the header `traceparent` to RPC nodes. Only for nodes of your own: it tells others which requests belong together."),
 ];
 
 /// Returns the reference as Markdown, one table per section.

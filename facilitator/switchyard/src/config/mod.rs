@@ -31,7 +31,7 @@ pub use substitute::Environment;
 use engine::Retention;
 use host::custody::KeySource;
 use host::rpc::SecretUrl;
-use telemetry::log;
+use telemetry::{log, otlp};
 
 /// A checked configuration. [`keys::KEYS`] documents its keys and their defaults.
 #[derive(Debug, Clone)]
@@ -54,6 +54,7 @@ pub struct Config {
     pub log: Log,
     /// The admin listener; `None`: it is off.
     pub admin: Option<admin_api::Settings>,
+    pub telemetry: Telemetry,
     /// v1 names, including those of the configured networks.
     pub names: NetworkNames,
     pub source: Source,
@@ -174,6 +175,27 @@ pub struct Limits {
 pub struct Log {
     pub format: log::Format,
     pub level: String,
+}
+
+/// `[telemetry]`.
+#[derive(Debug, Clone)]
+pub struct Telemetry {
+    /// Where spans and metrics are sent.
+    pub endpoint: Option<otlp::Endpoint>,
+    pub headers: Option<OtlpHeaders>,
+    pub service_name: Option<String>,
+    /// So many of a million traces that start here are recorded.
+    pub sampled_per_million: u32,
+    pub metrics_interval: Duration,
+    /// Whether RPC nodes get `traceparent`.
+    pub traceparent_to_nodes: bool,
+}
+
+/// Headers of requests to the collector, which may be secrets.
+#[derive(Debug, Clone)]
+pub enum OtlpHeaders {
+    Written(otlp::Headers),
+    File(PathBuf),
 }
 
 /// The part of a configuration that commands for a running process use: where the journal is, and the networks. Nothing else

@@ -244,6 +244,14 @@ tenant_burst = 7
 [log]
 format = "json"
 level = "debug,hyper=warn"
+[telemetry]
+otlp_endpoint = "https://collector.example:4318"
+otlp_headers = "api-key=${SECRET}"
+# otlp_headers_file = "headers" can't stand beside it.
+service_name = "pay"
+traces_per_million = 10_000
+metrics_interval_seconds = 15
+traceparent_to_nodes = true
 [[tenants]]
 name = "shop"
 key_sha256 = ["bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"]
@@ -289,6 +297,13 @@ role = "money"
     assert_eq!(database.node, "a.1");
     assert_eq!((database.pool_size, database.statement_limit.as_secs()), (12, 3));
     assert!(!format!("{config:?}").contains("hunter2@"));
+    let sent = &config.telemetry;
+    assert_eq!(
+        (sent.sampled_per_million, sent.metrics_interval.as_secs()),
+        (10_000, 15)
+    );
+    assert!(sent.traceparent_to_nodes && sent.service_name.as_deref() == Some("pay"));
+    assert!(!format!("{sent:?}").contains("hunter2"), "{sent:?}");
     assert_eq!(
         (config.server.base_path.as_str(), config.server.legacy0),
         ("/x402", false)

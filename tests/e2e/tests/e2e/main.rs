@@ -23,6 +23,7 @@ mod hostile_nodes;
 mod laws;
 mod node_messages;
 mod nodes;
+mod otlp;
 mod outage;
 mod overload;
 mod paused;

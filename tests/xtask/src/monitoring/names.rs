@@ -7,6 +7,13 @@ const SUFFIXES: [&str; 3] = ["_bucket", "_sum", "_count"];
 /// Families that plugins write start with this and the id of the plugin.
 const PLUGIN: &str = "plugin_";
 
+/// What names of the core start with: `process_` as in Prometheus's own clients.
+const CORE: [&str; 2] = ["switchyard_", "process_"];
+
+fn is_of_core(name: &str) -> bool {
+    CORE.iter().any(|prefix| name.starts_with(prefix))
+}
+
 /// Every metric that a query may name.
 #[derive(Debug)]
 pub(super) struct Known<'a> {
@@ -43,7 +50,7 @@ pub(super) fn of_core(source: &str) -> BTreeMap<String, String> {
     literals
         .windows(2)
         .filter_map(|pair| match pair {
-            [name, help] if name.starts_with("switchyard_") && !help.starts_with("switchyard_") => {
+            [name, help] if is_of_core(name) && !is_of_core(help) => {
                 Some(((*name).to_owned(), (*help).to_owned()))
             }
             _ => None,
@@ -67,7 +74,7 @@ pub(super) fn used(text: &str) -> impl Iterator<Item = &str> {
         .map(|token| token.trim_end_matches(':'))
         .filter(|token| {
             let own = token.strip_prefix("job:").unwrap_or(token);
-            own.starts_with("switchyard_") || own.starts_with(PLUGIN)
+            is_of_core(own) || own.starts_with(PLUGIN)
         })
 }
 
@@ -89,7 +96,7 @@ pub(super) fn alarms(page: &str) -> Vec<(String, Option<String>)> {
                 name.clone_into(&mut last);
             }
             let matcher = matcher.trim_end_matches('}');
-            if last.starts_with("switchyard_") {
+            if is_of_core(&last) {
                 found.push((last.clone(), (!matcher.is_empty()).then(|| matcher.to_owned())));
             }
         }

@@ -114,7 +114,8 @@ impl Ops {
             attempt: Some(&attempt.id),
             ..Rights::default()
         };
-        let (open, cx) = self.driver(network, Operation::Broadcast, rights);
+        let (mut open, cx) = self.driver(network, Operation::Broadcast, rights);
+        open.span.text("switchyard.transaction.id", &attempt.tx_id);
         self.run(open, network.driver.broadcast(&cx, attempt)).await
     }
 

@@ -5,6 +5,7 @@
 mod breaker;
 mod driver;
 mod set_aside;
+mod spans;
 mod troubles;
 
 use breaker::{Admitted, Breakers, Made, Site};
@@ -30,7 +31,7 @@ use base::calls::aside::Subject;
 use base::calls::{CallGuard, CallScope, CallTable, Operation, SigningSlot};
 use base::nodes::{NodePools, NodeState};
 use base::signers::SignerTroubles;
-use base::trace;
+use base::span::OpenSpan;
 use telemetry::metrics::Metrics;
 
 /// How long each kind of call may take.
@@ -96,6 +97,7 @@ struct Open<'a> {
     budget: Duration,
     /// `None`: the operation is refused by no breaker.
     admitted: Option<Admitted>,
+    span: OpenSpan,
 }
 
 /// What an HTTP route of a scheme is about.
@@ -289,6 +291,7 @@ impl Ops {
         rights: Rights<'_>,
         view: NetworkView,
     ) -> (Open<'a>, Cx) {
+        let span = spans::of_call(operation, &instance.name, scheme, network.id());
         let guard = self.calls.begin(CallScope {
             instance: instance.id,
             operation,
@@ -314,7 +317,7 @@ impl Ops {
         let budget = self.budgets.of(operation);
         let terms = CallTerms {
             timeout: Some(budget),
-            trace: trace::current().map(|trace| trace.header().into()),
+            trace: spans::traceparent(&self.calls, &guard, &span),
         };
         let cx = Cx::new(Arc::clone(&instance.host), guard.id(), context).with_terms(terms);
         let open = Open {
@@ -325,6 +328,7 @@ impl Ops {
             guard,
             budget,
             admitted: None,
+            span,
         };
         (open, cx)
     }
@@ -342,8 +346,10 @@ impl Ops {
             guard,
             budget,
             admitted,
+            mut span,
         } = open;
-        let caught = tokio::time::timeout(budget, AssertUnwindSafe(call).catch_unwind()).await;
+        let caught = tokio::time::timeout(budget, AssertUnwindSafe(call).catch_unwind());
+        let caught = span.contain(caught).await;
         drop(guard);
         let answer = match caught {
             Ok(Ok(answer)) => answer,
@@ -363,6 +369,7 @@ impl Ops {
         }
         if let Err(fault) = &answer {
             let kind = format!("{:?}", fault.kind);
+            span.fail(&kind);
             let labels = [
                 ("plugin", instance.name.as_str()),
                 ("scheme", scheme),

@@ -4,6 +4,7 @@ mod admin;
 mod keys;
 mod network;
 mod sections;
+mod telemetry;
 mod tenants;
 mod tls;
 mod values;
@@ -21,7 +22,7 @@ use super::substitute::Environment;
 use super::syntax;
 use super::{CommandConfig, Config, Limits, Network, Source, Tenant};
 
-const SECTIONS: [&str; 12] = [
+const SECTIONS: [&str; 13] = [
     "server",
     "data",
     "journal",
@@ -34,6 +35,7 @@ const SECTIONS: [&str; 12] = [
     "log",
     "admin",
     "operators",
+    "telemetry",
 ];
 
 /// Reads and checks everything.
@@ -109,6 +111,7 @@ fn read<'r>(reader: &'r Reader<'_>, root: &'r DeTable<'r>, folder: &Path) -> Opt
     let address = sections::rate(&limits, "address_requests_per_minute", "address_burst");
     let tenant_rate = sections::rate(&limits, "tenant_requests_per_minute", "tenant_burst");
     let log = sections::log_section(&reader.section(root, "log"));
+    let telemetry = telemetry::telemetry(&reader.section(root, "telemetry"), folder);
 
     let keys = each(reader.named(root, "keys"), |name, section| {
         keys::key(name, section, folder)
@@ -181,6 +184,7 @@ fn read<'r>(reader: &'r Reader<'_>, root: &'r DeTable<'r>, folder: &Path) -> Opt
         },
         log: log?,
         admin: admin?,
+        telemetry: telemetry?,
         names,
         source: Source::default(),
     })
