@@ -42,8 +42,6 @@ pub struct NetworkDesk {
     pub max_cost: Amount,
     /// Transactions that are recorded and not final.
     pub open_slots: usize,
-    /// Height of the newest block that a node has named; 0: none yet.
-    pub head: u64,
     pub signers: Vec<SignerState>,
     pub schemes: Vec<SchemeState>,
 }
@@ -84,7 +82,6 @@ impl Engine {
                     id: network.id().to_owned(),
                     max_cost: network.settings.max_cost,
                     open_slots: run.slots().len(),
-                    head: run.head(),
                     signers: signers.collect(),
                     schemes,
                 }

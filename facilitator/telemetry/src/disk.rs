@@ -89,17 +89,19 @@ impl Disk {
 }
 
 /// Bytes of the disk and of the journal; `None`: not known, or there is none.
-#[derive(Debug, Default)]
-struct Space {
-    total: Option<u64>,
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Space {
+    pub total: Option<u64>,
     /// What this process may still write: a part of a disk can be reserved for the system.
-    free: Option<u64>,
-    journal: Option<u64>,
+    pub free: Option<u64>,
+    /// Of the SQLite journal's files.
+    pub journal: Option<u64>,
 }
 
 impl Space {
-    /// Blocks the thread.
-    fn of(directory: &Path) -> Self {
+    /// Of a data directory. Blocks the thread.
+    #[must_use]
+    pub fn of(directory: &Path) -> Self {
         let disk = rustix::fs::statvfs(directory).ok();
         let sizes = JOURNAL.map(|name| {
             std::fs::metadata(directory.join(name))

@@ -264,15 +264,14 @@ impl Ops {
         rights: Rights<'_>,
         view: NetworkView,
     ) -> Result<(Open<'a>, Cx), Fault> {
-        let admitted = if breaker::is_intake(operation) {
-            Some(self.breakers.admit(Site {
+        let admitted = breaker::is_intake(operation).then(|| {
+            self.breakers.admit(Site {
                 instance: kind.instance.id,
                 network: kind.network.id().to_owned(),
                 operation: operation.name(),
-            })?)
-        } else {
-            None
-        };
+            })
+        });
+        let admitted = admitted.transpose()?;
         let (instance, scheme) = (&kind.instance, kind.scheme.as_str());
         let (open, cx) = self.begin(instance, &kind.network, scheme, operation, rights, view);
         Ok((Open { admitted, ..open }, cx))
@@ -308,11 +307,7 @@ impl Ops {
         let context = CallContext {
             scheme: scheme.to_owned(),
             network: view,
-            authorizers: if scheme.is_empty() {
-                Vec::new()
-            } else {
-                instance.authorizers.clone()
-            },
+            authorizers: instance.authorizers_of(scheme),
         };
         let budget = self.budgets.of(operation);
         let terms = CallTerms {

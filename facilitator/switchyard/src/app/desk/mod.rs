@@ -22,6 +22,7 @@ use journal::{Filter, Happened, JournalError, Reference, SettlementRow, lookups}
 use parking_lot::RwLock;
 use sdk_plugin::Amount;
 use serde_json::{Map, Value, json};
+use telemetry::disk::Space;
 
 use super::{App, aside, plugin_folder, tenants};
 use crate::config::Config;
@@ -32,6 +33,8 @@ use tally::{Snapshot, Tally, WINDOW_MS};
 const PERIOD: Duration = Duration::from_secs(2);
 /// Pause between two reads of what signers have spent, at least.
 const SPENT_PERIOD: Duration = Duration::from_secs(60);
+/// Pause between two reads of the disk's free space.
+const SPACE_PERIOD: Duration = Duration::from_secs(5);
 /// Acts that are shown.
 const MOST_ACTS: usize = 200;
 
@@ -44,6 +47,8 @@ pub struct OperatorDesk {
     snapshot: RwLock<Snapshot>,
     /// The most that the transactions of the last day can have cost, by network and signer.
     spent: RwLock<Vec<(String, String, Amount)>>,
+    /// Of the data directory, as of the last read.
+    space: RwLock<Space>,
     /// Names of tenants that were added here.
     added: RwLock<BTreeSet<String>>,
     /// One change of the operator's lists at a time.
@@ -69,13 +74,14 @@ impl OperatorDesk {
             started_at_ms: SystemClock.now_ms(),
             snapshot: RwLock::default(),
             spent: RwLock::default(),
+            space: RwLock::default(),
             changing: tokio::sync::Mutex::default(),
         })
     }
 
     /// Keeps the sums up to date. Never returns.
     pub async fn keep_sums(&self) {
-        tokio::join!(self.keep_tally(), self.keep_spent());
+        tokio::join!(self.keep_tally(), self.keep_spent(), self.keep_space());
     }
 
     async fn keep_tally(&self) {
@@ -97,6 +103,15 @@ impl OperatorDesk {
         let newest = tally.newest(journal).await?;
         *self.snapshot.write() = tally.with(&newest);
         Ok(())
+    }
+
+    async fn keep_space(&self) {
+        loop {
+            let directory = self.config.data_directory.clone();
+            let read = tokio::task::spawn_blocking(move || Space::of(&directory)).await;
+            *self.space.write() = read.unwrap_or_default();
+            tokio::time::sleep(SPACE_PERIOD).await;
+        }
     }
 
     async fn keep_spent(&self) {

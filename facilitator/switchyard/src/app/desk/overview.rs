@@ -1,10 +1,13 @@
 //! Everything at a glance.
 
-use admin_api::view::{Currency, Journal, Network, Node, Overview, Pause, Plugin, Scheme, Signer, Tenant};
+use admin_api::view::{
+    Budget, Currency, Journal, Network, Node, Overview, Pause, Plugin, Scheme, Signer, Tenant,
+};
 use base::clock::{Clock as _, SystemClock};
 use base::nodes::NodePools as _;
 use base::pause::Paused;
 use base::service::{NetworkReadiness, Service as _};
+use engine::measure::NetworkFigures;
 use engine::{EngineService, NetworkDesk, SignerState};
 use http_api::redaction::redact;
 use sdk_plugin::Amount;
@@ -15,6 +18,7 @@ use super::{OperatorDesk, problems};
 impl OperatorDesk {
     pub(super) fn make_overview(&self) -> Overview {
         let readiness = self.app.engine.readiness();
+        let figures = self.app.engine.figures();
         let networks: Vec<Network> = self
             .app
             .engine
@@ -22,7 +26,8 @@ impl OperatorDesk {
             .into_iter()
             .map(|network| {
                 let ready = readiness.iter().find(|ready| ready.network == network.id);
-                self.network(network, ready)
+                let figures = figures.iter().find(|figures| figures.network == network.id);
+                self.network(network, ready, figures)
             })
             .collect();
         let plugins = self.app.plugin_states();
@@ -44,7 +49,12 @@ impl OperatorDesk {
         overview
     }
 
-    fn network(&self, network: NetworkDesk, ready: Option<&NetworkReadiness>) -> Network {
+    fn network(
+        &self,
+        network: NetworkDesk,
+        ready: Option<&NetworkReadiness>,
+        figures: Option<&NetworkFigures>,
+    ) -> Network {
         let known = self.known.network(&network.id);
         let scheme = |name: &str| ready.and_then(|ready| ready.schemes.iter().find(|one| one.scheme == name));
         let schemes = network.schemes.iter().map(|one| {
@@ -77,11 +87,11 @@ impl OperatorDesk {
             nodes: nodes.collect(),
             signers: signers.map(|signer| self.signer(&network, signer)).collect(),
             open_slots: count(network.open_slots),
-            pending: totals.pending.saturating_add(totals.unknown),
-            oldest_pending_s: None,
-            block_height: network.head,
+            pending: count(figures.map_or(0, |figures| figures.open_payments)),
+            oldest_pending_s: figures.and_then(|figures| figures.oldest_pending_s),
+            block_height: figures.and_then(|figures| figures.block_height).unwrap_or(0),
             totals,
-            budget: None,
+            budget: figures.and_then(budget),
             id: network.id,
         }
     }
@@ -135,6 +145,7 @@ impl OperatorDesk {
 
     fn journal(&self) -> Journal {
         let readiness = EngineService::new(Arc::clone(&self.app.engine)).journal();
+        let space = *self.space.read();
         Journal {
             kind: if self.config.postgres.is_some() {
                 "postgres"
@@ -142,9 +153,9 @@ impl OperatorDesk {
                 "sqlite"
             },
             why_not: readiness.why_not.as_deref().map(redact),
-            bytes: None,
-            disk_free: None,
-            disk_total: None,
+            bytes: space.journal.filter(|_| self.config.postgres.is_none()),
+            disk_free: space.free,
+            disk_total: space.total,
             withheld: self.app.engine.withheld(),
         }
     }
@@ -181,6 +192,15 @@ impl crate::app::App {
             })
             .collect()
     }
+}
+
+/// The budget of the whole network.
+fn budget(figures: &NetworkFigures) -> Option<Budget> {
+    let of_network = figures.budgets.iter().find(|budget| budget.budget == "network");
+    of_network.map(|budget| Budget {
+        limit: budget.limit.to_string(),
+        spent: budget.spent.to_string(),
+    })
 }
 
 fn count(number: usize) -> u64 {

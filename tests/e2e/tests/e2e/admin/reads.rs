@@ -55,6 +55,14 @@ fn the_overview_names_what_is_there_and_its_sums_are_the_journals() {
         "the chain says the same"
     );
 
+    let overview = desk.overview();
+    assert!(
+        overview["networks"][0]["blockHeight"].as_u64() > Some(0),
+        "{overview}"
+    );
+    assert!(overview["journal"]["bytes"].as_u64() > Some(0));
+    assert!(overview["journal"]["diskFree"].as_u64() <= overview["journal"]["diskTotal"].as_u64());
+
     let listed = desk.get("/api/payments?limit=2", VIEW).json;
     assert_eq!(listed["payments"].as_array().expect("payments").len(), 2);
     assert_eq!(listed["payments"][0]["transaction"], paid[2]);
@@ -113,6 +121,8 @@ fn what_is_wrong_is_named_with_its_network_before_it_hurts() {
         };
         (has("node ") && has(&format!("signer {empty}"))).then_some(found)
     });
+    let budget = &desk.overview()["networks"][0]["budget"];
+    assert_eq!(budget["limit"], "20000000000000000");
     let of_signer = found
         .iter()
         .find(|line| line.contains("signer"))
