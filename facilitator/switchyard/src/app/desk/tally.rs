@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use admin_api::view::{Latency, NetworkSeries, Series, Totals, Volume};
 use base::settlement::SettlementStatus;
-use journal::{Journal, JournalError, SettlementRow, lookups};
+use journal::{Journal, JournalError, Page, SettlementRow, lookups};
 use sdk_plugin::Amount;
 
 use super::buckets::{bucket, upper};
@@ -72,8 +72,8 @@ pub(super) struct Tally {
     /// Payments that are not finished, by their ids.
     watched: BTreeMap<u64, Watched>,
     names: BTreeSet<Arc<str>>,
-    /// Everything that was opened before is in the sums.
-    read_to_ms: u64,
+    /// Everything up to it is in the sums.
+    cursor: Option<String>,
     is_complete: bool,
     now_ms: u64,
 }
@@ -92,27 +92,20 @@ impl Tally {
         } else {
             LATE_MS
         };
-        let (from_ms, to_ms) = (
-            self.read_to_ms.max(now_ms.saturating_sub(WINDOW_MS)),
-            now_ms.saturating_sub(late_ms),
-        );
-        if to_ms <= from_ms {
-            return Ok(());
-        }
-        let mut cursor = None;
+        let to_ms = now_ms.saturating_sub(late_ms);
         loop {
-            let page = journal
-                .oldest_first(from_ms, to_ms, cursor.as_deref(), PAGE)
-                .await?;
+            let page = self.page(journal, self.cursor.as_deref(), to_ms).await?;
             for row in &page.rows {
                 self.add_new(row);
             }
-            cursor = page.cursor;
-            if cursor.is_none() {
+            // Kept for each page: after an error nothing is summed twice.
+            let last = page.rows.last().map(lookups::cursor_at);
+            let is_end = page.cursor.is_none();
+            self.cursor = page.cursor.or(last).or(self.cursor.take());
+            if is_end {
                 break;
             }
         }
-        self.read_to_ms = to_ms;
         self.is_complete = self.watched.len() < MOST_WATCHED;
         Ok(())
     }
@@ -120,18 +113,26 @@ impl Tally {
     /// The payments since [`Tally::update`] has read last: too new to be in its sums.
     pub(super) async fn newest(&self, journal: &dyn Journal) -> Result<Vec<SettlementRow>, JournalError> {
         let mut rows = Vec::new();
-        let mut cursor = None;
+        let mut cursor = self.cursor.clone();
         loop {
-            let from_ms = self.read_to_ms;
-            let page = journal
-                .oldest_first(from_ms, u64::MAX, cursor.as_deref(), PAGE)
-                .await?;
+            let page = self.page(journal, cursor.as_deref(), u64::MAX).await?;
             rows.extend(page.rows);
             cursor = page.cursor;
             if cursor.is_none() {
                 return Ok(rows);
             }
         }
+    }
+
+    /// Payments after the cursor, or of the whole window.
+    async fn page(
+        &self,
+        journal: &dyn Journal,
+        cursor: Option<&str>,
+        to_ms: u64,
+    ) -> Result<Page, JournalError> {
+        let from_ms = self.now_ms.saturating_sub(WINDOW_MS);
+        journal.oldest_first(from_ms, to_ms, cursor, PAGE).await
     }
 
     async fn read_again(&mut self, journal: &dyn Journal) -> Result<(), JournalError> {
@@ -398,7 +399,63 @@ impl Snapshot {
 
 #[cfg(test)]
 mod tests {
+    use journal::memory::MemoryJournal;
+    use journal::testkit::{NETWORK, opened_with, paid, prepared};
+
     use super::*;
+
+    const NOW_MS: u64 = 1_000_000_000;
+
+    async fn open(journal: &dyn Journal, id: u64, opened_at_ms: u64, units: u64) {
+        let opened = opened_with(id, &format!("evm|{NETWORK}|{id}"), |row, _, _| {
+            row.opened_at_ms = opened_at_ms;
+            row.amount = Some(Amount::from(units));
+            row.asset = "0xusd".to_owned();
+        });
+        let events = vec![opened, prepared(id + 100, id, id)];
+        journal.commit(events).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn each_payment_is_summed_once_and_as_the_journal_has_it_now() {
+        let journal = MemoryJournal::default();
+        // Outside the window, old, and too new to be settled in the sums.
+        open(&journal, 1, NOW_MS - WINDOW_MS - MINUTE_MS, 1_000).await;
+        open(&journal, 2, NOW_MS - 2 * MINUTE_MS, 7).await;
+        open(&journal, 3, NOW_MS - 1, 5).await;
+        let mut tally = Tally::default();
+        let mut now_ms = NOW_MS;
+        for settled in [0, 1, 1, 2] {
+            match (settled, now_ms) {
+                (1, now) if now == NOW_MS + 1_000 => journal.commit(vec![paid(2, "i2")]).await.unwrap(),
+                (2, _) => journal.commit(vec![paid(3, "i3")]).await.unwrap(),
+                _ => {}
+            }
+            tally.update(&journal, now_ms).await.unwrap();
+            let newest = tally.newest(&journal).await.unwrap();
+            let totals = tally.with(&newest).totals(Some(NETWORK), None);
+            assert_eq!(
+                (totals.pending, totals.settled),
+                (2 - settled, settled),
+                "{now_ms}"
+            );
+            assert!(totals.complete);
+            let amount = totals.volume.first().map(|volume| volume.amount.clone());
+            let wanted = [None, Some("7".to_owned()), Some("12".to_owned())];
+            assert_eq!(amount, wanted[usize::try_from(settled).unwrap()]);
+            now_ms += if settled == 0 { 1_000 } else { 2 * LATE_MS };
+        }
+        let totals = tally.with(&[]).totals(Some("eip155:1"), None);
+        assert_eq!((totals.pending, totals.settled), (0, 0));
+        // A day later nothing is left.
+        tally
+            .update(&journal, NOW_MS + WINDOW_MS + 10 * MINUTE_MS)
+            .await
+            .unwrap();
+        let totals = tally.with(&[]).totals(None, None);
+        assert_eq!((totals.pending, totals.settled), (0, 0));
+        assert!(tally.minutes.is_empty() && tally.watched.is_empty());
+    }
 
     #[test]
     fn percentiles_are_of_the_counted_times() {
