@@ -45,6 +45,10 @@ pub fn random_text() -> Result<Zeroizing<String>, String> {
 
 /// The list in this directory.
 pub(super) fn read(directory: &Path) -> Result<Vec<Added>, String> {
+    // What is wrong with the directory itself is said where it is used.
+    if !directory.is_dir() {
+        return Ok(Vec::new());
+    }
     LIST.read(directory).map_err(|why| {
         let path = directory.join(LIST.name);
         let path = path.display();
