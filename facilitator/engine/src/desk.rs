@@ -1,100 +1,20 @@
-//! What operators see of the engine, and what they have it do beyond a reload.
+//! What operators have the engine do beyond a reload, and what they see of it beside its figures.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use base::allowed_releases::{self as allowed, AllowedRelease};
 use base::pause::Paused;
 use journal::SettlementRow;
 use journal::settings::RELEASES_ALLOWED;
-use sdk_plugin::Amount;
 
 use crate::engine::Engine;
 
-/// A signer of a network.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SignerState {
-    pub address: String,
-    /// Native atomic units at the last check; `None`: not known yet.
-    pub balance: Option<Amount>,
-    /// It is among the configured `signers`, not among `retained_signers`.
-    pub is_active: bool,
-    /// An operator has drained it.
-    pub is_drained: bool,
-    /// Transactions that have not landed.
-    pub in_flight: usize,
-    /// Payments that wait for it.
-    pub waiting: usize,
-}
-
-/// A scheme of a network that serves or would serve.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SchemeState {
-    pub scheme: String,
-    pub is_paused: bool,
-}
-
-/// What is known of a network.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NetworkDesk {
-    /// CAIP-2.
-    pub id: String,
-    /// The most that one transaction may cost, native atomic units.
-    pub max_cost: Amount,
-    /// Transactions that are recorded and not final.
-    pub open_slots: usize,
-    pub signers: Vec<SignerState>,
-    pub schemes: Vec<SchemeState>,
-}
-
 impl Engine {
-    /// Every network, in the order of their ids. Reads memory only.
-    #[must_use]
-    pub fn desk(&self) -> Vec<NetworkDesk> {
-        let paused = self.runtime.paused();
-        let networks = self.runtime.networks.values();
-        networks
-            .map(|run| {
-                let network = &run.network;
-                let active = network.active_signers();
-                let drained = network.drained();
-                let signers = network.all_lanes().into_iter().map(|lane| {
-                    let handle = run.lane(&lane.signer);
-                    SignerState {
-                        balance: run.balance_of(&lane.signer),
-                        is_active: active.contains(&lane.signer),
-                        is_drained: drained.contains(&lane.signer),
-                        in_flight: run.in_flight(&lane.signer),
-                        waiting: handle.map_or(0, |handle| handle.waiting()),
-                        address: lane.signer,
-                    }
-                });
-                let mut schemes: Vec<SchemeState> = Vec::new();
-                for kind in self.runtime.registry.kinds() {
-                    let is_known = schemes.iter().any(|known| known.scheme == kind.scheme);
-                    if kind.network.id() == network.id() && !is_known {
-                        schemes.push(SchemeState {
-                            scheme: kind.scheme.clone(),
-                            is_paused: paused.stops(network.id(), &kind.scheme),
-                        });
-                    }
-                }
-                NetworkDesk {
-                    id: network.id().to_owned(),
-                    max_cost: network.settings.max_cost,
-                    open_slots: run.slots().len(),
-                    signers: signers.collect(),
-                    schemes,
-                }
-            })
-            .collect()
-    }
-
     /// Releases that are withheld, as of the last change.
     #[must_use]
     pub fn withheld(&self) -> u64 {
-        self.outcomes
-            .withheld_now
-            .load(std::sync::atomic::Ordering::Relaxed)
+        self.outcomes.withheld_now.load(Ordering::Relaxed)
     }
 
     /// What is paused and drained.

@@ -78,7 +78,6 @@ mod verdict;
 
 pub use boot::ResumeError;
 pub use decide::record::record;
-pub use desk::{NetworkDesk, SchemeState, SignerState};
 pub use engine::{Engine, Parts};
 pub use housekeeping::Retention;
 pub use runtime::calls::{Budgets, Ops};

@@ -19,7 +19,8 @@ use crate::state::settlement::{Phase, Settlement};
 pub struct NetworkFigures {
     /// CAIP-2.
     pub network: String,
-    pub ready: bool,
+    /// The most that one transaction may cost, native atomic units.
+    pub max_cost: Amount,
     /// The highest block that two replies of nodes have named; `None` before that.
     pub block_height: Option<u64>,
     /// Recorded payments without an outcome.
@@ -32,8 +33,10 @@ pub struct NetworkFigures {
     pub queued: usize,
     /// Slots with a recorded transaction that is not final yet.
     pub open_slots: usize,
-    /// The configured signers, by address.
+    /// Every signer that may still sign, the active ones first.
     pub signers: Vec<SignerFigures>,
+    /// Its schemes, each once.
+    pub schemes: Vec<SchemeFigures>,
     /// The budgets of the day (UTC) that are configured.
     pub budgets: Vec<BudgetFigures>,
 }
@@ -44,13 +47,21 @@ pub struct SignerFigures {
     pub address: String,
     /// Native atomic units, as of the last check; `None`: not known yet.
     pub balance: Option<Amount>,
-    /// Whether its balance is enough for a transaction of `max_cost`, as of the last check.
-    pub can_pay: bool,
+    /// It is among the configured `signers`, not among `retained_signers`.
+    pub is_active: bool,
+    /// An operator has drained it.
+    pub is_drained: bool,
+    /// Payments that wait for it.
     pub queued: usize,
     /// Its transactions that have not landed.
     pub in_flight: usize,
-    /// The most that its transactions of today (UTC) can cost together, native atomic units.
-    pub spent_today: Amount,
+}
+
+/// A scheme of a network that serves or would serve.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SchemeFigures {
+    pub scheme: String,
+    pub is_paused: bool,
 }
 
 /// A budget of the day (UTC), in native atomic units.
@@ -85,21 +96,26 @@ impl Engine {
         let (network, now_ms) = (&run.network, self.runtime.clock.now_ms());
         let mut open = self.runtime.claims.holders_on(network.id());
         open.retain(is_pending);
-        let oldest = open
-            .iter()
-            .map(|settlement| settlement.lock().row.clone())
-            .min_by_key(|row| (row.opened_at_ms, row.id));
-        let signers = self.signers_of(run, now_ms);
+        let oldest = open.iter().min_by_key(|settlement| {
+            let state = settlement.lock();
+            (state.row.opened_at_ms, state.row.id)
+        });
+        let oldest = oldest.map(|settlement| {
+            let state = settlement.lock();
+            (state.row.opened_at_ms, state.row.reference.clone())
+        });
+        let signers = signers_of(run);
+        let active = signers.iter().filter(|signer| signer.is_active);
         NetworkFigures {
             network: network.id().to_owned(),
-            ready: network.readiness().is_ok(),
+            max_cost: network.settings.max_cost,
             block_height: Some(run.head()).filter(|height| *height > 0),
             open_payments: open.len(),
             oldest_pending_s: oldest
                 .as_ref()
-                .map(|row| now_ms.saturating_sub(row.opened_at_ms) / 1_000),
-            oldest_pending: oldest.map(|row| row.reference),
-            queued: signers.iter().map(|signer| signer.queued).sum(),
+                .map(|(opened_at_ms, _)| now_ms.saturating_sub(*opened_at_ms) / 1_000),
+            oldest_pending: oldest.map(|(_, reference)| reference),
+            queued: active.map(|signer| signer.queued).sum(),
             open_slots: run.slots().len(),
             budgets: run
                 .budget
@@ -107,25 +123,24 @@ impl Engine {
                 .into_iter()
                 .map(budget)
                 .collect(),
+            schemes: self.schemes_on(network.id()),
             signers,
         }
     }
 
-    fn signers_of(&self, run: &NetworkRun, now_ms: u64) -> Vec<SignerFigures> {
-        let able = run.network.lanes();
-        let signers = run.network.active_signers().into_iter();
-        let figures = signers.map(|address| {
-            let lane = run.lane(&address);
-            SignerFigures {
-                balance: run.balance_of(&address),
-                can_pay: able.iter().any(|lane| lane.signer == address),
-                queued: lane.as_ref().map_or(0, |lane| lane.waiting()),
-                in_flight: lane.as_ref().map_or(0, |lane| lane.in_flight()),
-                spent_today: run.budget.spent_by(now_ms, &address),
-                address,
+    fn schemes_on(&self, network: &str) -> Vec<SchemeFigures> {
+        let paused = self.runtime.paused();
+        let mut schemes: Vec<SchemeFigures> = Vec::new();
+        let kinds = self.runtime.registry.kinds();
+        for kind in kinds.filter(|kind| kind.network.id() == network) {
+            if schemes.iter().all(|known| known.scheme != kind.scheme) {
+                schemes.push(SchemeFigures {
+                    scheme: kind.scheme.clone(),
+                    is_paused: paused.stops(network, &kind.scheme),
+                });
             }
-        });
-        figures.collect()
+        }
+        schemes
     }
 
     /// Writes the metrics that are read from the engine's state: call it every few seconds.
@@ -155,7 +170,7 @@ impl Engine {
         if let Some(height) = figures.block_height {
             metrics.set("switchyard_block_height", &[network], figure::of_large(height));
         }
-        for signer in &figures.signers {
+        for signer in figures.signers.iter().filter(|signer| signer.is_active) {
             // From zero: the first transaction of a signer is an increase.
             metrics.add(figure::FEES, &[network, ("signer", &signer.address)], 0);
         }
@@ -170,6 +185,20 @@ impl Engine {
             metrics.set("switchyard_budget_left", labels, left);
         }
     }
+}
+
+fn signers_of(run: &NetworkRun) -> Vec<SignerFigures> {
+    let (active, drained) = (run.network.active_signers(), run.network.drained());
+    let lanes = run.network.all_lanes().into_iter();
+    let figures = lanes.map(|lane| SignerFigures {
+        balance: run.balance_of(&lane.signer),
+        is_active: active.contains(&lane.signer),
+        is_drained: drained.contains(&lane.signer),
+        queued: run.lane(&lane.signer).map_or(0, |lane| lane.waiting()),
+        in_flight: run.in_flight(&lane.signer),
+        address: lane.signer,
+    });
+    figures.collect()
 }
 
 fn is_pending(settlement: &Arc<Settlement>) -> bool {
@@ -274,7 +303,9 @@ mod tests {
                 "tenant shop 4 0"
             ]
         );
-        assert_eq!(of_day.spent_by(6, "0xa"), Amount::from(5_u64));
+        let states = of_day.states(6, &["0xa".to_owned()]);
+        let mut of_signer = states.into_iter().map(budget).filter(|one| one.of == "0xa");
+        assert_eq!(of_signer.next().unwrap().spent, Amount::from(5_u64));
         let tomorrow = 86_400_000;
         assert_eq!(
             shown(tomorrow),

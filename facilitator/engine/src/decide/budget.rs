@@ -320,11 +320,6 @@ impl Budget {
         states.collect()
     }
 
-    /// What a signer's recorded transactions of today can cost together.
-    pub(crate) fn spent_by(&self, now_ms: u64, signer: &str) -> Amount {
-        self.of_day(now_ms).sum(&Account::Signer(signer.to_owned()))
-    }
-
     /// Whether nothing more is granted for an account today.
     pub(crate) fn is_exhausted(&self, now_ms: u64, account: &Account) -> bool {
         self.of_day(now_ms).exhausted.contains(account)

@@ -110,8 +110,8 @@ impl OperatorDesk {
     }
 
     async fn drain(&self, network: String, signer: String, reason: String) -> Result<Done, DeskError> {
-        let networks = self.app.engine.desk();
-        let Some(known) = networks.into_iter().find(|one| one.id == network) else {
+        let networks = self.app.engine.figures();
+        let Some(known) = networks.into_iter().find(|one| one.network == network) else {
             return Err(self.not_configured(&network));
         };
         let mut signers = known.signers.into_iter();
@@ -146,7 +146,7 @@ impl OperatorDesk {
         let schemes = self
             .app
             .engine
-            .desk()
+            .figures()
             .into_iter()
             .flat_map(|network| network.schemes);
         if let Some(scheme) = &scheme

@@ -119,19 +119,19 @@ impl OperatorDesk {
             let began = tokio::time::Instant::now();
             let since_ms = SystemClock.now_ms().saturating_sub(WINDOW_MS);
             let mut all = Vec::new();
-            for network in self.app.engine.desk() {
-                let Ok(rows) = self.app.journal.spent_since(&network.id, since_ms).await else {
+            for network in self.config.networks.keys() {
+                let Ok(rows) = self.app.journal.spent_since(network, since_ms).await else {
                     continue;
                 };
                 for row in rows {
                     let known = all
                         .iter_mut()
                         .find(|(on, signer, _): &&mut (String, String, Amount)| {
-                            *on == network.id && *signer == row.signer
+                            on == network && *signer == row.signer
                         });
                     match known {
                         Some((_, _, amount)) => amount.0 = amount.0.saturating_add(row.amount.0),
-                        None => all.push((network.id.clone(), row.signer, row.amount)),
+                        None => all.push((network.clone(), row.signer, row.amount)),
                     }
                 }
             }
@@ -219,7 +219,7 @@ impl Desk for OperatorDesk {
     }
 
     async fn series(&self) -> Series {
-        let networks: Vec<String> = self.app.engine.desk().into_iter().map(|one| one.id).collect();
+        let networks: Vec<String> = self.config.networks.keys().cloned().collect();
         self.snapshot.read().series(&networks)
     }
 

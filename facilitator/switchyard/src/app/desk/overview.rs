@@ -7,8 +7,8 @@ use base::clock::{Clock as _, SystemClock};
 use base::nodes::NodePools as _;
 use base::pause::Paused;
 use base::service::{NetworkReadiness, Service as _};
-use engine::measure::NetworkFigures;
-use engine::{EngineService, NetworkDesk, SignerState};
+use engine::EngineService;
+use engine::measure::{NetworkFigures, SignerFigures};
 use http_api::redaction::redact;
 use sdk_plugin::Amount;
 use std::sync::Arc;
@@ -18,18 +18,12 @@ use super::{OperatorDesk, problems};
 impl OperatorDesk {
     pub(super) fn make_overview(&self) -> Overview {
         let readiness = self.app.engine.readiness();
-        let figures = self.app.engine.figures();
-        let networks: Vec<Network> = self
-            .app
-            .engine
-            .desk()
-            .into_iter()
-            .map(|network| {
-                let ready = readiness.iter().find(|ready| ready.network == network.id);
-                let figures = figures.iter().find(|figures| figures.network == network.id);
-                self.network(network, ready, figures)
-            })
-            .collect();
+        let figures = self.app.engine.figures().into_iter();
+        let networks = figures.map(|figures| {
+            let ready = readiness.iter().find(|ready| ready.network == figures.network);
+            self.network(figures, ready)
+        });
+        let networks: Vec<Network> = networks.collect();
         let plugins = self.app.plugin_states();
         let mut overview = Overview {
             at_ms: SystemClock.now_ms(),
@@ -49,15 +43,10 @@ impl OperatorDesk {
         overview
     }
 
-    fn network(
-        &self,
-        network: NetworkDesk,
-        ready: Option<&NetworkReadiness>,
-        figures: Option<&NetworkFigures>,
-    ) -> Network {
-        let known = self.known.network(&network.id);
+    fn network(&self, figures: NetworkFigures, ready: Option<&NetworkReadiness>) -> Network {
+        let known = self.known.network(&figures.network);
         let scheme = |name: &str| ready.and_then(|ready| ready.schemes.iter().find(|one| one.scheme == name));
-        let schemes = network.schemes.iter().map(|one| {
+        let schemes = figures.schemes.iter().map(|one| {
             let check = scheme(&one.scheme);
             Scheme {
                 scheme: one.scheme.clone(),
@@ -66,14 +55,14 @@ impl OperatorDesk {
                 why_not: check.and_then(|check| check.why_not.as_deref()).map(redact),
             }
         });
-        let nodes = self.app.rpc.nodes(&network.id).into_iter().map(|node| Node {
+        let nodes = self.app.rpc.nodes(&figures.network).into_iter().map(|node| Node {
             name: node.host,
             trouble: node.trouble.as_deref().map(redact),
         });
-        let signers = network.signers.iter();
-        let totals = self.snapshot.read().totals(Some(&network.id), None);
+        let signers = figures.signers.iter();
+        let totals = self.snapshot.read().totals(Some(&figures.network), None);
         Network {
-            title: known.map_or_else(|| network.id.clone(), |known| known.title.clone()),
+            title: known.map_or_else(|| figures.network.clone(), |known| known.title.clone()),
             explorer: known
                 .map(|known| known.explorer.clone())
                 .filter(|explorer| !explorer.is_empty()),
@@ -85,22 +74,22 @@ impl OperatorDesk {
             why_not: ready.and_then(|ready| ready.why_not.as_deref()).map(redact),
             schemes: schemes.collect(),
             nodes: nodes.collect(),
-            signers: signers.map(|signer| self.signer(&network, signer)).collect(),
-            open_slots: count(network.open_slots),
-            pending: count(figures.map_or(0, |figures| figures.open_payments)),
-            oldest_pending_s: figures.and_then(|figures| figures.oldest_pending_s),
-            block_height: figures.and_then(|figures| figures.block_height).unwrap_or(0),
+            signers: signers.map(|signer| self.signer(&figures, signer)).collect(),
+            open_slots: count(figures.open_slots),
+            pending: count(figures.open_payments),
+            oldest_pending_s: figures.oldest_pending_s,
+            block_height: figures.block_height.unwrap_or(0),
             totals,
-            budget: figures.and_then(budget),
-            id: network.id,
+            budget: budget(&figures),
+            id: figures.network,
         }
     }
 
-    fn signer(&self, network: &NetworkDesk, signer: &SignerState) -> Signer {
+    fn signer(&self, network: &NetworkFigures, signer: &SignerFigures) -> Signer {
         let spent = self.spent.read();
         let of_signer = spent
             .iter()
-            .find(|(on, address, _)| *on == network.id && *address == signer.address);
+            .find(|(on, address, _)| *on == network.network && *address == signer.address);
         let spent_day = of_signer.map_or(Amount::ZERO, |(_, _, amount)| *amount);
         let days = |balance: Amount| balance.0.checked_div(spent_day.0);
         let state = match (signer.is_active, signer.is_drained) {
@@ -119,7 +108,7 @@ impl OperatorDesk {
                 .and_then(days)
                 .map(|days| u64::try_from(days).unwrap_or(u64::MAX)),
             in_flight: count(signer.in_flight),
-            queued: count(signer.waiting),
+            queued: count(signer.queued),
         }
     }
 
