@@ -4,11 +4,11 @@
 use journal::{AttemptRow, is_client_signed};
 use simulator::chain::{Nodes, Read};
 use simulator::clients::SettleRequest;
-use simulator::faults::Point;
+use simulator::faults::{Harm, Point};
 use simulator::matrix::spread;
 use simulator::run::{Act, Report, Scenario, simulate};
 use simulator::scheme::Shape;
-use simulator::script::{Outcome, payment, quiet};
+use simulator::script::{Outcome, good_until, payment, quiet};
 
 fn approved(nonce: u64) -> SettleRequest {
     payment("ann", nonce, Shape::Approved)
@@ -151,4 +151,20 @@ fn law4_law5_any_single_fault_beside_a_client_s_transaction_harms_nothing() {
             }
         }
     }
+}
+
+/// A commit takes longer than its caller is kept, and the process ends before it has. What was answered is true: the approval had been
+/// signed, and might have been sent.
+#[test]
+fn a_pending_answer_may_name_an_approval_whose_commit_never_ends() {
+    let request = good_until(approved(10), 12);
+    let mut scenario = quiet()
+        .settle(500, &request, 2_000, 1)
+        .harm(Point::CommitFirst, Harm::Slow, 0, 1)
+        .act(8_000, Act::Kill);
+    scenario.terms.confirmations = 1;
+    let report = scenario.run_clean();
+    assert_eq!(report.struck(Point::CommitFirst, Harm::Slow), 1);
+    assert_eq!(report.outcomes(&request).first(), Some(&Outcome::Pending));
+    assert_eq!(of_clients(&report).len(), 0, "its time was over at the next try");
 }

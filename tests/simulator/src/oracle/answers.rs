@@ -113,7 +113,7 @@ pub(super) fn check(facts: &Facts<'_>, record: &Record<'_>, verdict: &mut Verdic
     repeats(facts, record, verdict);
 }
 
-/// Signed for this payment. Its commit took longer than callers are kept, and was refused in the end: that it may land
+/// Signed for this payment. Its commit took longer than callers are kept, and was refused or lost in the end: that it may land
 /// was true when it was answered, and the next request begins anew.
 fn is_signed_for(record: &Record<'_>, request: &SettleRequest, tx_id: &str) -> bool {
     let is_for = |op: &Op| match op {
@@ -121,8 +121,11 @@ fn is_signed_for(record: &Record<'_>, request: &SettleRequest, tx_id: &str) -> b
         | Op::Pay { from, nonce, .. }
         | Op::Lock { from, nonce, .. }
         | Op::Capture { from, nonce, .. }
+        | Op::Sweep { from, nonce }
         | Op::Note { from, nonce, .. } => *from == request.payload.from && *nonce == request.payload.nonce,
-        _ => false,
+        // It prepares every payment of its payer.
+        Op::Approve { from } => *from == request.payload.from,
+        Op::Spend { .. } | Op::Cancel { .. } => false,
     };
     record.signed.get(tx_id).is_some_and(|tx| tx.ops().any(is_for))
 }
