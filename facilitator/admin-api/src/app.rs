@@ -8,6 +8,7 @@ use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::response::Response;
 use base::key_digests::KeyDigests;
+use http_api::connections::Peer;
 use http_api::redaction;
 use serde::Serialize;
 use tokio::sync::Semaphore;
@@ -59,13 +60,9 @@ impl App {
     }
 }
 
-/// The remote end of the connection; `None`: a Unix socket.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Peer(pub(crate) Option<IpAddr>);
-
-/// The address that wrong tokens count against.
+/// The address that wrong tokens count against: of this machine, on a Unix socket.
 pub(crate) fn peer(request: &Request) -> IpAddr {
     let peer = request.extensions().get::<Peer>();
-    peer.and_then(|peer| peer.0)
-        .unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST))
+    peer.and_then(|peer| peer.address)
+        .map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |address| address.ip())
 }

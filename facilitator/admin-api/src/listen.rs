@@ -1,39 +1,28 @@
 //! The listener: a TCP port or a Unix socket, few connections, short times.
 
-use std::convert::Infallible;
 use std::fs;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use base::key_digests::KeyDigests;
-use hyper::Request;
-use hyper::body::Incoming;
-use hyper::rt::{Read, Write};
-use hyper::server::conn::http1;
-use hyper::service::{Service as _, service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
+use http_api::connections::{Connections, Limits, Listener};
+use tokio::net::UnixListener;
 
 use crate::access::{Access, Token};
-use crate::app::{App, Peer};
+use crate::app::App;
 use crate::desk::Desk;
 use crate::router::router;
 
-/// Open connections: pages of a few operators.
-const MAX_CONNECTIONS: usize = 64;
-/// Longest time for a request's head, and longest pause between requests.
-const HEAD_READ: Duration = Duration::from_secs(10);
-/// Largest head of a request, in bytes.
-const MAX_HEAD_BYTES: usize = 16 * 1_024;
-/// Pause after a failed accept.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Pages of a few operators.
+const LIMITS: Limits = Limits {
+    connections: 64,
+    idle: Duration::from_secs(10),
+    head_bytes: 16 * 1_024,
+};
 
 /// Where to listen.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,24 +42,28 @@ pub struct Settings {
     pub tokens: Vec<Token>,
 }
 
-enum Listener {
-    Tcp(TcpListener),
-    Unix {
-        listener: UnixListener,
-        _file: SocketFile,
-    },
-}
-
 /// Binds and serves. Does not end by itself: with the future, the listener and its connections end.
 ///
 /// # Errors
 /// When the address or socket can't be bound.
-pub async fn serve(settings: &Settings, desk: Arc<dyn Desk>, keys: KeyDigests) -> io::Result<Infallible> {
-    let (listener, hosts) = bind(settings).await?;
+pub async fn serve(settings: &Settings, desk: Arc<dyn Desk>, keys: KeyDigests) -> io::Result<()> {
+    let Bound {
+        listener,
+        hosts,
+        _file,
+    } = bind(settings).await?;
+    tracing::info!("admin listens on {}", listener.url()?);
     let access = Access::new(settings.tokens.clone(), &hosts);
-    let app = Arc::new(App::new(desk, access, keys));
-    let mut connections = JoinSet::new();
-    accept(&listener, app, &mut connections).await
+    let router = router(Arc::new(App::new(desk, access, keys)));
+    Connections::new(LIMITS).accept(&listener, &router).await;
+    Ok(())
+}
+
+/// A listener, the names by which it is reached, and the file of its socket.
+struct Bound {
+    listener: Listener,
+    hosts: Vec<String>,
+    _file: Option<SocketFile>,
 }
 
 /// A socket's file, which is removed with its listener.
@@ -83,18 +76,17 @@ impl Drop for SocketFile {
     }
 }
 
-async fn bind(settings: &Settings) -> io::Result<(Listener, Vec<String>)> {
+async fn bind(settings: &Settings) -> io::Result<Bound> {
     let mut hosts = settings.hosts.clone();
-    let listener = match &settings.listen {
+    let (listener, file) = match &settings.listen {
         Listen::Tcp(address) => {
-            let listener = TcpListener::bind(address).await?;
-            let address = listener.local_addr()?;
+            let listener = Listener::bind(*address, None).await?;
+            let address = listener.address().unwrap_or(*address);
             hosts.push(address.to_string());
             if address.ip().is_loopback() {
                 hosts.push(format!("localhost:{}", address.port()));
             }
-            tracing::info!("admin listens on http://{address}/");
-            Listener::Tcp(listener)
+            (listener, None)
         }
         Listen::Unix(path) => {
             match fs::remove_file(path) {
@@ -104,64 +96,12 @@ async fn bind(settings: &Settings) -> io::Result<(Listener, Vec<String>)> {
             let listener = UnixListener::bind(path)?;
             fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
             hosts.push("localhost".to_owned());
-            tracing::info!("admin listens on {}", path.display());
-            Listener::Unix {
-                listener,
-                _file: SocketFile(path.clone()),
-            }
+            (Listener::Unix(listener), Some(SocketFile(path.clone())))
         }
     };
-    Ok((listener, hosts))
-}
-
-async fn accept(listener: &Listener, app: Arc<App>, connections: &mut JoinSet<()>) -> io::Result<Infallible> {
-    let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    let router = router(app);
-    loop {
-        let permit = tokio::select! {
-            permit = Arc::clone(&permits).acquire_owned() => permit.map_err(io::Error::other)?,
-            Some(_) = connections.join_next(), if !connections.is_empty() => continue,
-        };
-        let router = router.clone();
-        let accepted = match listener {
-            Listener::Tcp(listener) => listener.accept().await.map(|(stream, peer)| {
-                let connection = connection(TokioIo::new(stream), Some(peer.ip()), router);
-                connections.spawn(async move {
-                    let _permit = permit;
-                    connection.await;
-                });
-            }),
-            Listener::Unix { listener, .. } => listener.accept().await.map(|(stream, _)| {
-                let connection = connection(TokioIo::new(stream), None, router);
-                connections.spawn(async move {
-                    let _permit = permit;
-                    connection.await;
-                });
-            }),
-        };
-        if let Err(error) = accepted {
-            tracing::warn!(%error, "admin_connection_not_accepted");
-            tokio::time::sleep(ACCEPT_PAUSE).await;
-        }
-    }
-}
-
-async fn connection<S: Read + Write + Unpin + Send + 'static>(
-    stream: S,
-    peer: Option<IpAddr>,
-    router: axum::Router,
-) {
-    let router = TowerToHyperService::new(router);
-    let service = service_fn(move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(Peer(peer));
-        router.call(request)
-    });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_READ)
-        .max_buf_size(MAX_HEAD_BYTES)
-        .serve_connection(stream, service);
-    if let Err(error) = connection.await {
-        tracing::debug!(%error, "admin_connection_failed");
-    }
+    Ok(Bound {
+        listener,
+        hosts,
+        _file: file,
+    })
 }

@@ -27,17 +27,36 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::tls::{ClientCertificate, Tls};
 
-/// Longest pause between requests, and longest time for a request's headers. Longer than the keep-alive times of usual
-/// clients (Node 4 s, proxies 60 s), so that the client closes first and no POST arrives at a closing connection.
-const IDLE: Duration = Duration::from_secs(90);
 /// Longest TLS handshake: some round trips, over a slow line.
 pub(crate) const HANDSHAKE: Duration = Duration::from_secs(10);
-/// Largest head of a request, and read buffer of a connection, in bytes.
-const MAX_HEAD_BYTES: usize = 64 * 1_024;
 /// How long connections may take to write their last response after the drain.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Pause after a failed accept: a lack of file descriptors passes, and retrying at once does not help.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// What the connections of a listener may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// How many may be open; further ones wait in the kernel's queue.
+    pub connections: usize,
+    /// Longest pause between requests, and longest time for a request's headers.
+    pub idle: Duration,
+    /// Largest head of a request, and read buffer of a connection.
+    pub head_bytes: usize,
+}
+
+impl Limits {
+    /// For callers that send payments. The pause is longer than the keep-alive times of usual clients (Node 4 s, proxies 60 s), so
+    /// that the client closes first and no POST arrives at a closing connection.
+    #[must_use]
+    pub fn public(connections: usize) -> Self {
+        Self {
+            connections,
+            idle: Duration::from_secs(90),
+            head_bytes: 64 * 1_024,
+        }
+    }
+}
 
 /// The remote end of a connection. Every request has it as an extension.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -89,6 +108,15 @@ impl Listener {
         })
     }
 
+    /// Its address and port; `None`: it is a socket's.
+    #[must_use]
+    pub fn address(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(listener) | Self::Tls(listener, _) => listener.local_addr().ok(),
+            Self::Unix(_) => None,
+        }
+    }
+
     /// The certificate, if there is one.
     #[must_use]
     pub fn tls(&self) -> Option<&Arc<Tls>> {
@@ -125,16 +153,17 @@ pub struct Connections {
     graceful: GracefulShutdown,
     tasks: JoinSet<()>,
     permits: Arc<Semaphore>,
+    limits: Limits,
 }
 
 impl Connections {
-    /// `max`: how many may be open; further ones wait in the kernel's queue.
     #[must_use]
-    pub fn new(max: usize) -> Self {
+    pub fn new(limits: Limits) -> Self {
         Self {
             graceful: GracefulShutdown::new(),
             tasks: JoinSet::new(),
-            permits: Arc::new(Semaphore::new(max)),
+            permits: Arc::new(Semaphore::new(limits.connections)),
+            limits,
         }
     }
 
@@ -144,6 +173,7 @@ impl Connections {
             graceful,
             tasks,
             permits,
+            limits,
         } = self;
         loop {
             let permit = tokio::select! {
@@ -156,7 +186,7 @@ impl Connections {
             };
             match accepted {
                 Ok(accepted) => {
-                    let connection = serve(accepted, router.clone(), graceful.watcher());
+                    let connection = serve(accepted, router.clone(), *limits, graceful.watcher());
                     tasks.spawn(async move {
                         let _permit = permit;
                         connection.await;
@@ -178,7 +208,7 @@ impl Connections {
     }
 }
 
-async fn serve(accepted: Accepted, router: Router, watcher: Watcher) {
+async fn serve(accepted: Accepted, router: Router, limits: Limits, watcher: Watcher) {
     match accepted {
         Accepted::Tcp(stream, address) => {
             // Responses are small and each is awaited by its caller, so batching them only adds delay.
@@ -187,7 +217,7 @@ async fn serve(accepted: Accepted, router: Router, watcher: Watcher) {
                 address: Some(address),
                 ..Peer::default()
             };
-            serve_http(stream, peer, router, watcher).await;
+            serve_http(stream, peer, router, limits, watcher).await;
         }
         Accepted::Tls(stream, address, acceptor) => {
             let _ = stream.set_nodelay(true);
@@ -208,7 +238,7 @@ async fn serve(accepted: Accepted, router: Router, watcher: Watcher) {
                 certificate,
                 user: None,
             };
-            serve_http(stream, peer, router, watcher).await;
+            serve_http(stream, peer, router, limits, watcher).await;
         }
         Accepted::Unix(stream) => {
             let user = stream.peer_cred().ok().map(|credentials| credentials.uid());
@@ -216,12 +246,12 @@ async fn serve(accepted: Accepted, router: Router, watcher: Watcher) {
                 user,
                 ..Peer::default()
             };
-            serve_http(stream, peer, router, watcher).await;
+            serve_http(stream, peer, router, limits, watcher).await;
         }
     }
 }
 
-async fn serve_http<S>(stream: S, peer: Peer, router: Router, watcher: Watcher)
+async fn serve_http<S>(stream: S, peer: Peer, router: Router, limits: Limits, watcher: Watcher)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -232,8 +262,8 @@ where
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(IDLE)
-        .max_buf_size(MAX_HEAD_BYTES)
+        .header_read_timeout(limits.idle)
+        .max_buf_size(limits.head_bytes)
         .serve_connection(TokioIo::new(stream), service);
     if let Err(error) = watcher.watch(connection).await {
         tracing::debug!(%error, "connection_failed");

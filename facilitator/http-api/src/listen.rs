@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 use super::app::App;
 use super::router::router;
-use crate::connections::{Connections, Listener};
+use crate::connections::{Connections, Limits, Listener};
 use crate::settings::{Settings, Tenant};
 use crate::tls::Tls;
 
@@ -57,7 +57,7 @@ pub async fn serve_on(
     tracing::info!("listening on {url}{}", settings.server.base_path);
     let app = App::new(settings, service, metrics, keys);
     let router = router(Arc::clone(&app));
-    let mut connections = Connections::new(settings.server.max_connections);
+    let mut connections = Connections::new(Limits::public(settings.server.max_connections));
     {
         let accept = connections.accept(&listener, &router);
         tokio::pin!(accept);

@@ -25,7 +25,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::connections::{Connections, HANDSHAKE, Listener, Peer};
+use crate::connections::{Connections, HANDSHAKE, Limits, Listener, Peer};
 use crate::tls::{Files, Tls, Validity};
 
 const DAY: u64 = 86_400;
@@ -145,7 +145,11 @@ async fn start(tls: Arc<Tls>, max: usize) -> Running {
             })
     };
     let router = Router::new().route("/", get(reply));
-    let task = tokio::spawn(async move { Connections::new(max).accept(&listener, &router).await });
+    let task = tokio::spawn(async move {
+        Connections::new(Limits::public(max))
+            .accept(&listener, &router)
+            .await
+    });
     Running { address, task }
 }
 
@@ -496,7 +500,11 @@ async fn a_unix_socket_names_the_user_of_the_other_process() {
         format!("{:?} {:?}", peer.address, peer.user)
     };
     let router = Router::new().route("/", get(reply));
-    let task = tokio::spawn(async move { Connections::new(1).accept(&listener, &router).await });
+    let task = tokio::spawn(async move {
+        Connections::new(Limits::public(1))
+            .accept(&listener, &router)
+            .await
+    });
     let mut stream = tokio::net::UnixStream::connect(&path).await.unwrap();
     stream
         .write_all(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")

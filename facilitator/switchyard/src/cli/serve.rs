@@ -108,7 +108,8 @@ async fn admin(config: &Config, app: &Arc<App>) -> CliError {
     let served = admin_api::serve(settings, Arc::<OperatorDesk>::clone(&desk), app.keys.clone());
     let error = tokio::select! {
         served = served => match served {
-            Ok(never) => match never {},
+            // It does not end by itself.
+            Ok(()) => return std::future::pending().await,
             Err(error) => error,
         },
         () = desk.keep_sums() => return std::future::pending().await,
