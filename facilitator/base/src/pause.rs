@@ -123,6 +123,28 @@ pub enum Paused {
 }
 
 impl Paused {
+    /// What these pauses stop.
+    #[must_use]
+    pub fn of(pauses: Vec<Pause>) -> Self {
+        if pauses.is_empty() {
+            Self::Nothing
+        } else {
+            Self::These(pauses)
+        }
+    }
+
+    /// The pauses.
+    ///
+    /// # Errors
+    /// Why they can't be read. Overwriting them would lift what is not known any more.
+    pub fn into_list(self) -> Result<Vec<Pause>, String> {
+        match self {
+            Self::Nothing => Ok(Vec::new()),
+            Self::These(pauses) => Ok(pauses),
+            Self::Unreadable(why) => Err(why),
+        }
+    }
+
     /// Whether this kind is paused.
     #[must_use]
     pub fn stops(&self, network: &str, scheme: &str) -> bool {
@@ -155,8 +177,7 @@ pub fn read(directory: &Path) -> Paused {
     let path = directory.join(FILE);
     let path = path.display();
     match LIST.read(directory) {
-        Ok(pauses) if pauses.is_empty() => Paused::Nothing,
-        Ok(pauses) => Paused::These(pauses),
+        Ok(pauses) => Paused::of(pauses),
         Err(Unreadable::TooLarge) => {
             Paused::Unreadable(format!("{path} can't be read (it is far too large)"))
         }
@@ -172,8 +193,7 @@ pub fn from_text(text: Option<&str>, name: &str) -> Paused {
         return Paused::Nothing;
     };
     match decode(text) {
-        Some(pauses) if pauses.is_empty() => Paused::Nothing,
-        Some(pauses) => Paused::These(pauses),
+        Some(pauses) => Paused::of(pauses),
         None => Paused::Unreadable(format!("{name} is damaged")),
     }
 }

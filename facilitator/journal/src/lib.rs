@@ -136,6 +136,12 @@ pub trait Journal: Send + Sync + 'static {
         read(self, move |rows| lookups::find(rows, &reference)).await
     }
 
+    /// The settlements of an id, a claim or a transaction, each once, the oldest first.
+    async fn named(&self, name: &str) -> Result<Vec<SettlementRow>, JournalError> {
+        let name = name.to_owned();
+        read(self, move |rows| lookups::named(rows, &name)).await
+    }
+
     /// Settlements that pass the filter, the newest first, at most `limit`. `cursor`: that of the page before.
     async fn list(&self, filter: &Filter, cursor: Option<&str>, limit: usize) -> Result<Page, JournalError> {
         let (filter, cursor) = (filter.clone(), cursor.map(str::to_owned));

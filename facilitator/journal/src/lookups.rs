@@ -3,6 +3,8 @@
 //! Values come from callers and chains, and may hold anything: they stand in keys as hashes of one length. Addresses and
 //! hashes in hex are compared without regard to case.
 
+use std::collections::BTreeMap;
+
 use base::settlement::SettlementStatus;
 use sdk_plugin::Amount;
 use sha2::{Digest as _, Sha256};
@@ -223,6 +225,20 @@ pub fn find(rows: &mut dyn Rows, reference: &Reference) -> Result<Vec<Settlement
         found.extend(row_of(rows, &key)?);
     }
     Ok(found)
+}
+
+/// The settlements of what an operator writes, which is an id, a claim or a transaction: each once, the oldest first.
+///
+/// # Errors
+/// The journal can't be read.
+pub fn named(rows: &mut dyn Rows, name: &str) -> Result<Vec<SettlementRow>, JournalError> {
+    let mut found = BTreeMap::new();
+    for reference in [Reference::Id, Reference::Claim, Reference::Transaction] {
+        for row in find(rows, &reference(name.to_owned()))? {
+            found.insert(row.id, row);
+        }
+    }
+    Ok(found.into_values().collect())
 }
 
 fn row_of(rows: &mut dyn Rows, key: &str) -> Result<Option<SettlementRow>, JournalError> {

@@ -4,7 +4,7 @@
 //! An entry is about one file of a plugin: for another file the payments are served again. Each process has its own list, also where
 //! nodes share the journal.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -99,6 +99,15 @@ fn cut(text: &str) -> String {
 /// The file can't be read, or is damaged.
 pub fn read(folder: &Path) -> io::Result<Vec<Entry>> {
     ASIDE.read(folder).map_err(|why| unreadable(&ASIDE, folder, &why))
+}
+
+/// Settlements about which their plugin is not called, while they have no outcome.
+///
+/// # Errors
+/// The file can't be read, or is damaged.
+pub fn settlements(folder: &Path) -> io::Result<BTreeSet<u64>> {
+    let aside = read(folder)?.into_iter().filter(Entry::is_set_aside);
+    Ok(aside.filter_map(|entry| entry.settlement).collect())
 }
 
 /// Removes the entries of a plugin; `false`: there are none.

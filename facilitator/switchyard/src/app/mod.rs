@@ -10,6 +10,7 @@ mod journal_requirements;
 mod journals;
 mod network_checks;
 pub mod otlp;
+pub mod payments;
 mod plugin_references;
 mod plugins;
 mod preflight;

@@ -1,17 +1,17 @@
 //! `switchyard explain`: everything that is recorded of one payment, in the order in which it happened.
 
-use std::collections::BTreeMap;
 use std::io::Write;
 
 use base::settlement::SettlementStatus;
 use clap::Args;
 use http_api::times;
-use journal::{AttemptKind, Happened, HistoryRow, JournalError, Reference, Rows, history, lookups};
+use journal::{AttemptKind, Happened, HistoryRow, JournalError, Rows, history, lookups};
 use sdk_plugin::Amount;
 use serde_json::{Value, json};
 
-use super::payments::{Payment, read};
+use super::payments::read;
 use super::{CliError, ConfigFile, harmless};
+use crate::app::payments::Payment;
 
 #[derive(Debug, Args)]
 pub(super) struct ExplainCommand {
@@ -54,18 +54,8 @@ pub(super) fn explain(command: &ExplainCommand, out: &mut dyn Write) -> Result<(
 
 /// The payments of this name, the oldest first.
 fn find(rows: &mut dyn Rows, name: &str) -> Result<Vec<Explained>, JournalError> {
-    let mut found = BTreeMap::new();
-    for reference in [
-        Reference::Id(name.to_owned()),
-        Reference::Claim(name.to_owned()),
-        Reference::Transaction(name.to_owned()),
-    ] {
-        for row in lookups::find(rows, &reference)? {
-            found.insert(row.id, row);
-        }
-    }
     let mut all = Vec::new();
-    for row in found.into_values() {
+    for row in lookups::named(rows, name)? {
         let history = history::of(rows, row.id)?;
         let payment = Payment::of(rows, row)?;
         all.push(Explained { payment, history });

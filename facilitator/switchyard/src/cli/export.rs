@@ -14,10 +14,11 @@ use journal::{
 use sdk_plugin::Amount;
 use serde_json::{Map, Value, json};
 
-use super::payments::{Payment, journal_of, moment, read_in};
+use super::payments::{journal_of, moment, read_in};
 use super::progress::Progress;
 use super::{CliError, ConfigFile, harmless};
 use crate::app::JournalReader;
+use crate::app::payments::Payment;
 
 /// Settlements that are read at once.
 pub(super) const PAGE: usize = 500;

@@ -18,12 +18,7 @@ pub(super) fn pause(command: &PauseCommand, out: &mut dyn Write) -> Result<(), C
     let config = CommandConfig::load(&command.file.config).map_err(CliError::new)?;
     require_configured(&command.file.config, &config, &command.kinds)?;
     let pauses = change(&settings::place(&config)?, |now| {
-        let mut pauses = match now {
-            Paused::Nothing => Vec::new(),
-            Paused::These(pauses) => pauses,
-            // Overwriting them would lift pauses that can't be read any more.
-            Paused::Unreadable(why) => return Err(damaged(&why)),
-        };
+        let mut pauses = now.into_list().map_err(|why| damaged(&why))?;
         let new = Pause {
             network: command.kinds.network.clone(),
             scheme: command.kinds.scheme.clone(),
@@ -56,10 +51,8 @@ pub(super) fn resume(command: &ResumeCommand, out: &mut dyn Write) -> Result<(),
     };
     let remaining = change(&place, |now| {
         let pauses = match now {
-            Paused::Nothing => Vec::new(),
-            Paused::These(pauses) => pauses,
             Paused::Unreadable(_) if all => Vec::new(),
-            Paused::Unreadable(why) => return Err(damaged(&why)),
+            now => now.into_list().map_err(|why| damaged(&why))?,
         };
         let (removed, remaining) = lifted.split(pauses);
         if removed.is_empty() && !all {
@@ -81,11 +74,7 @@ pub(super) fn paused(file: &Path, out: &mut dyn Write) -> Result<(), CliError> {
         JournalReader::Directory(directory) => pause::read(&directory),
         JournalReader::Database(operator) => row(settings::text(&operator, PAUSED)?.as_deref()),
     };
-    match now {
-        Paused::Nothing => list(&[], out),
-        Paused::These(pauses) => list(&pauses, out),
-        Paused::Unreadable(why) => Err(damaged(&why)),
-    }
+    list(&now.into_list().map_err(|why| damaged(&why))?, out)
 }
 
 /// Replaces what is paused by what `with` makes of it, and returns that.

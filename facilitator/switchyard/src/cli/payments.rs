@@ -5,13 +5,14 @@ use std::io::Write;
 use std::path::Path;
 
 use base::clock::{Clock as _, SystemClock};
-use base::settlement::{SettlementRecord, SettlementStatus};
+use base::settlement::SettlementStatus;
 use clap::Args;
-use http_api::{settlement_json, times};
-use journal::{Filter, JournalError, Reference, Rows, SettlementRow, lookups, queries};
-use serde_json::{Map, Value, json};
+use http_api::times;
+use journal::{Filter, JournalError, Reference, Rows, SettlementRow, lookups};
+use serde_json::Value;
 
 use super::{CliError, ConfigFile, harmless};
+use crate::app::payments::{Payment, is_open};
 use crate::app::{JournalReader, aside, plugin_folder_in};
 use crate::config::CommandConfig;
 
@@ -91,50 +92,6 @@ fn age_ms(text: &str) -> Option<u64> {
     number.checked_mul(unit_s)?.checked_mul(1_000)
 }
 
-/// A payment with what only the operator sees.
-pub(super) struct Payment {
-    pub(super) row: SettlementRow,
-    pub(super) record: SettlementRecord,
-    /// Its plugin is not called about it, because that ended the plugin's process.
-    pub(super) is_set_aside: bool,
-}
-
-impl Payment {
-    pub(super) fn of(rows: &mut dyn Rows, row: SettlementRow) -> Result<Self, JournalError> {
-        let newest = queries::claim(rows, &row.claim)?;
-        let record = engine::record(&row, newest.as_ref());
-        Ok(Self {
-            row,
-            record,
-            is_set_aside: false,
-        })
-    }
-
-    /// What the look-up over HTTP shows, and what only the operator sees.
-    pub(super) fn json(&self) -> Map<String, Value> {
-        let mut members = settlement_json::full(&self.record);
-        members.insert("claim".to_owned(), json!(self.row.claim));
-        members.insert("generation".to_owned(), json!(self.row.generation));
-        if self.is_set_aside {
-            members.insert("setAside".to_owned(), json!(true));
-        }
-        if let Some(tenant) = &self.row.tenant {
-            members.insert("tenant".to_owned(), json!(tenant));
-        }
-        if let Some(key) = &self.row.idempotency_key {
-            members.insert("idempotencyKey".to_owned(), json!(key));
-        }
-        members
-    }
-
-    pub(super) fn amount(&self) -> String {
-        self.record
-            .amount
-            .map(|amount| amount.to_string())
-            .unwrap_or_default()
-    }
-}
-
 /// The result of a query over the journal of a configuration.
 pub(super) fn read<T: Send>(
     file: &Path,
@@ -177,7 +134,7 @@ pub(super) fn payments(command: &PaymentsCommand, out: &mut dyn Write) -> Result
             .collect::<Result<Vec<_>, _>>()
     })?;
     for payment in &mut payments {
-        payment.is_set_aside = is_open(&payment.row) && set_aside.contains(&payment.row.id);
+        payment.is_set_aside = payment.is_open() && set_aside.contains(&payment.row.id);
     }
     if command.json {
         for payment in &payments {
@@ -194,9 +151,7 @@ pub(super) fn payments(command: &PaymentsCommand, out: &mut dyn Write) -> Result
 /// Settlements about which their plugin is not called.
 fn set_aside(file: &Path) -> Result<BTreeSet<u64>, CliError> {
     let config = CommandConfig::load(file).map_err(CliError::new)?;
-    let entries = aside::read(&plugin_folder_in(&config.data_directory)).map_err(CliError::new)?;
-    let aside = entries.into_iter().filter(aside::Entry::is_set_aside);
-    Ok(aside.filter_map(|entry| entry.settlement).collect())
+    aside::settlements(&plugin_folder_in(&config.data_directory)).map_err(CliError::new)
 }
 
 fn select(command: &PaymentsCommand, rows: &mut dyn Rows) -> Result<Vec<SettlementRow>, JournalError> {
@@ -237,16 +192,6 @@ fn select(command: &PaymentsCommand, rows: &mut dyn Rows) -> Result<Vec<Settleme
         if cursor.is_none() || selected.len() >= limit {
             return Ok(selected);
         }
-    }
-}
-
-fn is_open(row: &SettlementRow) -> bool {
-    match lookups::status(row) {
-        SettlementStatus::Pending | SettlementStatus::Unknown => true,
-        SettlementStatus::Settled
-        | SettlementStatus::Failed
-        | SettlementStatus::Expired
-        | SettlementStatus::Reversed => false,
     }
 }
 

@@ -222,11 +222,7 @@ impl OperatorDesk {
             });
             changed.await.map_err(|error| failed(&error))??
         };
-        self.app.engine.set_paused(if now.is_empty() {
-            Paused::Nothing
-        } else {
-            Paused::These(now)
-        });
+        self.app.engine.set_paused(Paused::of(now));
         Ok(())
     }
 
@@ -247,13 +243,11 @@ impl OperatorDesk {
 
 /// The pauses, where they can be trusted.
 fn listed(now: Paused) -> Result<Vec<Pause>, DeskError> {
-    match now {
-        Paused::Nothing => Ok(Vec::new()),
-        Paused::These(pauses) => Ok(pauses),
-        Paused::Unreadable(why) => Err(DeskError::Conflict(format!(
+    now.into_list().map_err(|why| {
+        DeskError::Conflict(format!(
             "everything is paused: {why}; a resume without network and scheme lifts that"
-        ))),
-    }
+        ))
+    })
 }
 
 pub(super) fn done(sentence: String) -> Done {

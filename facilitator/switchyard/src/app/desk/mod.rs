@@ -6,6 +6,8 @@ mod callers;
 mod changes;
 mod overview;
 mod problems;
+mod snapshot;
+mod sums;
 mod tally;
 
 use std::collections::BTreeSet;
@@ -17,17 +19,20 @@ use admin_api::{Actor, Change, Desk, DeskError, PaymentQuery};
 use async_trait::async_trait;
 use base::clock::{Clock, SystemClock};
 use base::settlement::SettlementStatus;
-use http_api::{redaction, settlement_json, times};
-use journal::{Filter, Happened, JournalError, Reference, SettlementRow, lookups};
+use http_api::{redaction, times};
+use journal::{Filter, Happened, JournalError, SettlementRow, lookups};
 use parking_lot::RwLock;
 use sdk_plugin::Amount;
 use serde_json::{Map, Value, json};
 use telemetry::disk::Space;
 
+use super::payments::Payment;
 use super::{App, aside, plugin_folder, tenants};
 use crate::config::Config;
 use crate::known::Known;
-use tally::{Snapshot, Tally, WINDOW_MS};
+use snapshot::Snapshot;
+use sums::WINDOW_MS;
+use tally::Tally;
 
 /// Pause between two updates of the sums.
 const PERIOD: Duration = Duration::from_secs(2);
@@ -143,21 +148,7 @@ impl OperatorDesk {
     }
 
     async fn found(&self, name: &str) -> Result<Vec<SettlementRow>, DeskError> {
-        let name = name.trim();
-        let mut found: Vec<SettlementRow> = Vec::new();
-        for reference in [
-            Reference::Id(name.to_owned()),
-            Reference::Claim(name.to_owned()),
-            Reference::Transaction(name.to_owned()),
-        ] {
-            for row in self.app.journal.find(&reference).await.map_err(unread)? {
-                if found.iter().all(|known| known.id != row.id) {
-                    found.push(row);
-                }
-            }
-        }
-        found.sort_by_key(|row| row.id);
-        Ok(found)
+        self.app.journal.named(name.trim()).await.map_err(unread)
     }
 
     /// The payment of a name that is one payment's.
@@ -180,35 +171,22 @@ impl OperatorDesk {
         let mut shown = Vec::new();
         for row in rows {
             let newest = self.app.journal.claim(&row.claim).await.map_err(unread)?;
-            let record = engine::record(&row, newest.as_ref());
-            let mut members = settlement_json::full(&record);
-            let mut add = |name: &str, value: Value| members.insert(name.to_owned(), value);
-            add("claim", json!(row.claim));
-            add("generation", json!(row.generation));
-            if let Some(tenant) = &row.tenant {
-                add("tenant", json!(tenant));
-            }
-            if let Some(key) = &row.idempotency_key {
-                add("idempotencyKey", json!(key));
-            }
-            if set_aside.contains(&row.id) {
-                add("setAside", json!(true));
-            }
-            if row.withheld {
-                add("withheld", json!(true));
+            let mut payment = Payment::new(row, newest.as_ref());
+            payment.is_set_aside = payment.is_open() && set_aside.contains(&payment.row.id);
+            let mut members = payment.json();
+            if payment.row.withheld {
+                members.insert("withheld".to_owned(), json!(true));
             }
             shown.push(members);
         }
         Ok(shown)
     }
 
-    /// Settlements about which their plugin is not called.
-    async fn set_aside(&self) -> Vec<u64> {
+    /// Settlements about which their plugin is not called. Without the list, none is shown as such.
+    async fn set_aside(&self) -> BTreeSet<u64> {
         let folder = plugin_folder(&self.config);
-        let read = tokio::task::spawn_blocking(move || aside::read(&folder)).await;
-        let entries = read.ok().and_then(Result::ok).unwrap_or_default();
-        let aside = entries.into_iter().filter(aside::Entry::is_set_aside);
-        aside.filter_map(|entry| entry.settlement).collect()
+        let read = tokio::task::spawn_blocking(move || aside::settlements(&folder)).await;
+        read.ok().and_then(Result::ok).unwrap_or_default()
     }
 }
 

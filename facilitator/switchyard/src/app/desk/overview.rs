@@ -5,7 +5,6 @@ use admin_api::view::{
 };
 use base::clock::{Clock as _, SystemClock};
 use base::nodes::NodePools as _;
-use base::pause::Paused;
 use base::service::{NetworkReadiness, Service as _};
 use engine::EngineService;
 use engine::measure::{NetworkFigures, SignerFigures};
@@ -150,10 +149,8 @@ impl OperatorDesk {
     }
 
     fn pauses(&self) -> Vec<Pause> {
-        let pauses = match self.app.engine.paused() {
-            Paused::These(pauses) => pauses,
-            Paused::Nothing | Paused::Unreadable(_) => Vec::new(),
-        };
+        // A list that can't be read is a problem of its own.
+        let pauses = self.app.engine.paused().into_list().unwrap_or_default();
         pauses
             .into_iter()
             .map(|pause| Pause {

@@ -7,18 +7,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use admin_api::view::{Latency, NetworkSeries, Series, Totals, Volume};
 use base::settlement::SettlementStatus;
 use journal::{Journal, JournalError, Page, SettlementRow, lookups};
-use sdk_plugin::Amount;
 
-use super::buckets::{bucket, upper};
+use super::buckets::bucket;
+use super::snapshot::Snapshot;
+use super::sums::{Labels, MINUTE_MS, Minutes, Part, WINDOW_MS, first_minute};
 
-const MINUTE_MS: u64 = 60_000;
-/// How far back payments count.
-pub(super) const WINDOW_MS: u64 = 24 * 60 * MINUTE_MS;
-/// Steps of the plots: six hours.
-const STEPS: u64 = 360;
 /// Rows that are read at once.
 const PAGE: usize = 500;
 /// Where one process writes the journal, a payment is in it this long after its time at the latest. Where several do, their
@@ -33,32 +28,6 @@ const MOST_WATCHED: usize = 200_000;
 const DECIDED_AGAIN_MS: u64 = 60_000;
 const OTHERS: &str = "(others)";
 
-/// What payments are summed by.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Labels {
-    network: Arc<str>,
-    tenant: Option<Arc<str>>,
-    asset: Arc<str>,
-}
-
-#[derive(Debug, Clone, Default)]
-struct Sums {
-    counts: [u64; SettlementStatus::ALL.len()],
-    settled: Amount,
-    /// By bucket of time: see [`bucket`].
-    times: BTreeMap<u64, u64>,
-}
-
-/// What one payment adds.
-#[derive(Debug, Clone, PartialEq)]
-struct Part {
-    minute: u64,
-    labels: Labels,
-    status: SettlementStatus,
-    amount: Amount,
-    time: Option<u64>,
-}
-
 #[derive(Debug)]
 struct Watched {
     part: Part,
@@ -68,7 +37,7 @@ struct Watched {
 /// The sums.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
-    minutes: BTreeMap<u64, BTreeMap<Labels, Sums>>,
+    minutes: Minutes,
     /// Payments that are not finished, by their ids.
     watched: BTreeMap<u64, Watched>,
     names: BTreeSet<Arc<str>>,
@@ -222,16 +191,12 @@ impl Tally {
     }
 
     fn forget(&mut self) {
-        let first = self.first_minute();
+        let first = first_minute(self.now_ms);
         self.minutes = self.minutes.split_off(&first);
         self.watched.retain(|_, watched| watched.part.minute >= first);
         if self.watched.is_empty() && self.minutes.is_empty() {
             self.names.clear();
         }
-    }
-
-    fn first_minute(&self) -> u64 {
-        self.now_ms.saturating_sub(WINDOW_MS) / MINUTE_MS
     }
 
     /// A copy with the newest payments.
@@ -246,154 +211,7 @@ impl Tally {
             let part = all.part(row);
             all.sum(&part, true);
         }
-        Snapshot {
-            from_ms: self.first_minute().saturating_mul(MINUTE_MS),
-            to_minute: self.now_ms / MINUTE_MS,
-            is_complete: self.is_complete,
-            minutes: all.minutes,
-        }
-    }
-}
-
-impl Sums {
-    fn count(&mut self, part: &Part, adds: bool) {
-        let change = |count: u64| match adds {
-            true => count.saturating_add(1),
-            false => count.saturating_sub(1),
-        };
-        let position = SettlementStatus::ALL
-            .iter()
-            .position(|status| *status == part.status);
-        if let Some(count) = position.and_then(|position| self.counts.get_mut(position)) {
-            *count = change(*count);
-        }
-        self.settled = Amount(match adds {
-            true => self.settled.0.saturating_add(part.amount.0),
-            false => self.settled.0.saturating_sub(part.amount.0),
-        });
-        if let Some(time) = part.time {
-            let count = self.times.entry(time).or_default();
-            *count = change(*count);
-        }
-    }
-
-    fn merge(&mut self, other: &Self) {
-        for (count, more) in self.counts.iter_mut().zip(other.counts) {
-            *count = count.saturating_add(more);
-        }
-        self.settled = Amount(self.settled.0.saturating_add(other.settled.0));
-        for (time, more) in &other.times {
-            let count = self.times.entry(*time).or_default();
-            *count = count.saturating_add(*more);
-        }
-    }
-
-    fn of(&self, wanted: SettlementStatus) -> u64 {
-        let statuses = SettlementStatus::ALL.iter().zip(self.counts);
-        statuses
-            .filter(|(status, _)| **status == wanted)
-            .map(|(_, count)| count)
-            .sum()
-    }
-
-    /// The upper end of the bucket that holds this part of the times, in thousandths.
-    fn percentile(&self, thousandths: u64) -> Option<u64> {
-        let all: u64 = self.times.values().sum();
-        let wanted = all.saturating_mul(thousandths).div_ceil(1_000).max(1);
-        let mut seen = 0_u64;
-        for (bucket, count) in &self.times {
-            seen = seen.saturating_add(*count);
-            if *count > 0 && seen >= wanted {
-                return Some(upper(*bucket));
-            }
-        }
-        None
-    }
-}
-
-/// The sums at one moment.
-#[derive(Debug, Default)]
-pub(super) struct Snapshot {
-    from_ms: u64,
-    to_minute: u64,
-    is_complete: bool,
-    minutes: BTreeMap<u64, BTreeMap<Labels, Sums>>,
-}
-
-impl Snapshot {
-    /// The payments of everything, of a network, or of a tenant.
-    pub(super) fn totals(&self, network: Option<&str>, tenant: Option<&str>) -> Totals {
-        let mut all = Sums::default();
-        let mut volume: BTreeMap<(Arc<str>, Arc<str>), Sums> = BTreeMap::new();
-        for (labels, sums) in self.minutes.values().flatten() {
-            let is_wanted = network.is_none_or(|network| *labels.network == *network)
-                && tenant.is_none_or(|tenant| labels.tenant.as_deref() == Some(tenant));
-            if !is_wanted {
-                continue;
-            }
-            all.merge(sums);
-            let of_asset = (Arc::clone(&labels.network), Arc::clone(&labels.asset));
-            volume.entry(of_asset).or_default().merge(sums);
-        }
-        let mut volume: Vec<Volume> = volume
-            .into_iter()
-            .map(|((network, asset), sums)| Volume {
-                network: network.to_string(),
-                asset: asset.to_string(),
-                amount: sums.settled.to_string(),
-                payments: sums.of(SettlementStatus::Settled),
-            })
-            .filter(|volume| volume.payments > 0)
-            .collect();
-        volume.sort_by_key(|volume| std::cmp::Reverse(volume.payments));
-        let latency = all.percentile(500).zip(all.percentile(950));
-        Totals {
-            from_ms: self.from_ms,
-            complete: self.is_complete,
-            pending: all.of(SettlementStatus::Pending),
-            settled: all.of(SettlementStatus::Settled),
-            failed: all.of(SettlementStatus::Failed),
-            expired: all.of(SettlementStatus::Expired),
-            reversed: all.of(SettlementStatus::Reversed),
-            unknown: all.of(SettlementStatus::Unknown),
-            latency_ms: latency.map(|(p50, p95)| Latency { p50, p95 }),
-            volume,
-        }
-    }
-
-    /// The steps of these networks.
-    pub(super) fn series(&self, networks: &[String]) -> Series {
-        let first = self.to_minute.saturating_sub(STEPS.saturating_sub(1));
-        let of = |id: &String| {
-            let steps = (first..=self.to_minute).map(|minute| {
-                let mut sums = Sums::default();
-                let here = self.minutes.get(&minute).into_iter().flatten();
-                here.filter(|(labels, _)| *labels.network == **id)
-                    .for_each(|(_, more)| sums.merge(more));
-                sums
-            });
-            let steps: Vec<Sums> = steps.collect();
-            let count = |statuses: &[SettlementStatus]| {
-                let of_step = |sums: &Sums| statuses.iter().map(|status| sums.of(*status)).sum();
-                steps.iter().map(of_step).collect()
-            };
-            NetworkSeries {
-                id: id.clone(),
-                settled: count(&[SettlementStatus::Settled]),
-                failed: count(&[
-                    SettlementStatus::Failed,
-                    SettlementStatus::Expired,
-                    SettlementStatus::Reversed,
-                ]),
-                pending: count(&[SettlementStatus::Pending, SettlementStatus::Unknown]),
-                p95_ms: steps.iter().map(|sums| sums.percentile(950)).collect(),
-            }
-        };
-        Series {
-            from_ms: first.saturating_mul(MINUTE_MS),
-            step_ms: MINUTE_MS,
-            networks: networks.iter().map(of).collect(),
-        }
+        Snapshot::new(self.now_ms, self.is_complete, all.minutes)
     }
 }
 
@@ -401,6 +219,7 @@ impl Snapshot {
 mod tests {
     use journal::memory::MemoryJournal;
     use journal::testkit::{NETWORK, opened_with, paid, prepared};
+    use sdk_plugin::Amount;
 
     use super::*;
 
@@ -455,16 +274,5 @@ mod tests {
         let totals = tally.with(&[]).totals(None, None);
         assert_eq!((totals.pending, totals.settled), (0, 0));
         assert!(tally.minutes.is_empty() && tally.watched.is_empty());
-    }
-
-    #[test]
-    fn percentiles_are_of_the_counted_times() {
-        let mut sums = Sums::default();
-        assert_eq!(sums.percentile(500), None);
-        for time in [1, 2, 3, 4, 1_000] {
-            *sums.times.entry(bucket(time)).or_default() += 1;
-        }
-        assert_eq!(sums.percentile(500), Some(3));
-        assert_eq!(sums.percentile(950), Some(upper(bucket(1_000))));
     }
 }
