@@ -14,6 +14,9 @@ const TONES: Record<Severity, Tone> = { critical: "bad", warning: "warn", notice
 const WORDS: Record<Severity, string> = { critical: "Critical", warning: "Warning", notice: "Notice" };
 /** More than these are shown on request, so that the networks stay in reach. */
 const FIRST = 8;
+/** The causes come first in these texts, and what to do about them after that: so many characters have the cause, and several
+ * problems fit on the first screen of a phone. */
+const BRIEF = 140;
 
 function title(problem: Problem): string {
   if (problem.network === null) return "Facilitator";
@@ -59,7 +62,7 @@ export function Problems(): JSX.Element {
                   <span class="topic">
                     <Text of={problem.about} max={80} />:
                   </span>{" "}
-                  <Text of={problem.what} max={220} />
+                  <Text of={problem.what} max={BRIEF} />
                 </p>
                 {(problem.network !== null || problem.runbook !== null) && (
                   <p class="meta">

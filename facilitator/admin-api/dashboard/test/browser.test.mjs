@@ -117,6 +117,11 @@ async function axe(page, where) {
   assert.deepEqual(faults, [], where);
 }
 
+/** The title follows what is shown a moment later. */
+async function titled(page, title) {
+  await page.waitForFunction((wanted) => document.title === wanted, { timeout: 15_000 }, title);
+}
+
 /** What of each problem can be seen without scrolling, in one piece and not covered. */
 function seen(page) {
   return page.$$eval(".problem", (items) =>
@@ -158,7 +163,7 @@ for (const size of [PHONE, DESK]) {
         assert.match(shown, cause);
         assert.match(shown, more);
       }
-      assert.equal(await tab.page.title(), "(3) Switchyard");
+      await titled(tab.page, "(3) Switchyard");
       if (process.env.SCREENSHOTS) await tab.page.screenshot({ path: `${process.env.SCREENSHOTS}/dashboard-${size.width}-${scheme}.png` });
       await tab.clean();
     });
@@ -177,6 +182,7 @@ test("a facilitator in trouble: the first viewport names network and cause of ea
       assert.ok(problem.inside && !problem.covered, `not in the first viewport at ${size.width}: ${problem.text}`);
       assert.ok(networks.includes(problem.network), `no network is named: ${problem.text}`);
     }
+    if (process.env.SCREENSHOTS) await tab.page.screenshot({ path: `${process.env.SCREENSHOTS}/facilitator-in-trouble-${size.width}.png` });
     for (const view of ["#/", "#/payments", "#/log"]) {
       await tab.page.evaluate((to) => (window.location.hash = to), view);
       await tab.page.waitForFunction(() => !document.body.innerText.includes("Reading…"));
@@ -457,7 +463,7 @@ test("a broken stream is said at once, and the page returns by itself", async ()
   assert.match(shown, /What you see is from then/);
   assert.match(shown, /next attempt in \d+ s/);
   assert.match(shown, /rpc\.polygon\.example/, "what was known stays");
-  assert.equal(await page.title(), "(not live) Switchyard");
+  await titled(page, "(not live) Switchyard");
   assert.equal(await page.$eval(".broken-region", (region) => region.getAttribute("role")), "alert");
   const box = await page.$eval(".broken", (banner) => banner.getBoundingClientRect().toJSON());
   assert.ok(box.top >= 0 && box.bottom < PHONE.height);
@@ -466,7 +472,7 @@ test("a broken stream is said at once, and the page returns by itself", async ()
   it.streams = true;
   await (await button(page, "Try now")).click();
   await until(page, "it is live again", (all) => /Live \d\d:\d\d:\d\d UTC/.test(all) && !all.includes("Not live"));
-  assert.equal(await page.title(), "(3) Switchyard");
+  await titled(page, "(3) Switchyard");
   await tab.clean();
 });
 

@@ -156,16 +156,20 @@ fn of_network(network: &Network, ready: Option<&NetworkReadiness>, problems: &mu
             );
         }
     }
+    let mut short = Vec::new();
     for signer in &network.signers {
         if let Some((severity, what)) = of_signer(network, signer) {
             add(severity, format!("signer {}", signer.address), what, Some(SIGNER));
+            short.push(signer.address.as_str());
         }
     }
     let Some(ready) = ready else { return };
     for alarm in &ready.alarms {
         add(Severity::Warning, "network".to_owned(), redact(alarm), None);
     }
-    for warning in &ready.warnings {
+    // A driver warns of a low balance too: of a signer that is a problem already, once is enough.
+    let is_said = |warning: &str| short.iter().any(|address| warning.contains(address));
+    for warning in ready.warnings.iter().filter(|warning| !is_said(warning)) {
         add(Severity::Warning, "network".to_owned(), redact(warning), None);
     }
     for scheme in &ready.schemes {

@@ -51,6 +51,13 @@ fn the_first_viewport_names_network_and_cause_of_what_is_wrong() {
         let all = ["node ", "signer ", "plugin fatal"];
         all.iter().all(|about| names(&overview, about)).then_some(())
     });
+    let overview = desk.overview();
+    let problems = overview["problems"].as_array().expect("problems");
+    let of_signer = problems
+        .iter()
+        .filter(|one| one.to_string().contains(&unfunded))
+        .count();
+    assert_eq!(of_signer, 1, "once is enough: {problems:?}");
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../facilitator/admin-api/dashboard");
     let tested = Command::new("node")
         .args([
