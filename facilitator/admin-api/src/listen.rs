@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use base::key_digests::KeyDigests;
 use http_api::connections::{Connections, Limits, Listener};
+use http_api::tls::{Files, Tls};
 use tokio::net::UnixListener;
 
 use crate::access::{Access, Token};
@@ -36,22 +37,30 @@ pub enum Listen {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     pub listen: Listen,
+    /// Certificate files, for a port. With `client_ca` where other machines reach it.
+    pub tls: Option<Files>,
     /// Further values of the header `Host`: names, with a port unless it is that of the scheme.
     pub hosts: Vec<String>,
     /// At least one.
     pub tokens: Vec<Token>,
 }
 
-/// Binds and serves. Does not end by itself: with the future, the listener and its connections end.
+/// Binds and serves, with TLS on a port if there is a certificate. Does not end by itself: with the future, the listener and its
+/// connections end.
 ///
 /// # Errors
 /// When the address or socket can't be bound.
-pub async fn serve(settings: &Settings, desk: Arc<dyn Desk>, keys: KeyDigests) -> io::Result<()> {
+pub async fn serve(
+    settings: &Settings,
+    tls: Option<Arc<Tls>>,
+    desk: Arc<dyn Desk>,
+    keys: KeyDigests,
+) -> io::Result<()> {
     let Bound {
         listener,
         hosts,
         _file,
-    } = bind(settings).await?;
+    } = bind(settings, tls).await?;
     tracing::info!("admin listens on {}", listener.url()?);
     let access = Access::new(settings.tokens.clone(), &hosts);
     let router = router(Arc::new(App::new(desk, access, keys)));
@@ -76,11 +85,11 @@ impl Drop for SocketFile {
     }
 }
 
-async fn bind(settings: &Settings) -> io::Result<Bound> {
+async fn bind(settings: &Settings, tls: Option<Arc<Tls>>) -> io::Result<Bound> {
     let mut hosts = settings.hosts.clone();
     let (listener, file) = match &settings.listen {
         Listen::Tcp(address) => {
-            let listener = Listener::bind(*address, None).await?;
+            let listener = Listener::bind(*address, tls).await?;
             let address = listener.address().unwrap_or(*address);
             hosts.push(address.to_string());
             if address.ip().is_loopback() {

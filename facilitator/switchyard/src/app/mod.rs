@@ -45,7 +45,7 @@ use reload::{Reloader, Watch};
 use telemetry::metrics::Metrics;
 use tokio::sync::watch;
 
-pub use certificates::server_certificate;
+pub use certificates::Certificates;
 pub use chain::Chains;
 pub use journal_requirements::{missing_from_config, plugins_not_configured};
 pub use journals::{JournalReader, open_for_command};
@@ -75,6 +75,8 @@ pub struct App {
     pub rpc: Arc<RpcPools>,
     /// Digests of the private keys, which no response may contain.
     pub keys: KeyDigests,
+    /// Of the listeners.
+    pub certificates: Certificates,
     journal: Arc<dyn Journal>,
     networks: Vec<Arc<Network>>,
     ops: Ops,
@@ -146,8 +148,10 @@ impl App {
     /// # Errors
     /// When something of the configuration can't be used.
     pub async fn start(config: &Config) -> Result<Self, StartError> {
+        let certificates = Certificates::load(config)?;
         preflight::data_directory(config)?;
-        let app = Self::build(config, Watched::Yes, || journals::open(config)).await?;
+        let mut app = Self::build(config, Watched::Yes, || journals::open(config)).await?;
+        app.certificates = certificates;
         let engine = &app.engine;
         engine.read_pauses(&config.data_directory).await;
         if config
@@ -223,12 +227,13 @@ impl App {
         self.reloader.reload_tenants().await
     }
 
-    /// Replaces plugins and tenants by those of the configuration file as it is now.
+    /// Replaces plugins and tenants by those of the configuration file as it is now, and certificates by what their files have.
     ///
     /// # Errors
     /// The file has errors: nothing was replaced.
     pub async fn reload(&self) -> Result<Report, String> {
-        let report = self.reloader.reload().await?;
+        let mut report = self.reloader.reload().await?;
+        self.certificates.reload(&mut report);
         // A node that does not answer must not keep the operator waiting.
         let _ = tokio::time::timeout(CHECK_AFTER_RELOAD, self.engine.check_everything()).await;
         Ok(report)
@@ -307,6 +312,7 @@ impl App {
             metrics,
             rpc,
             keys: custody.digests(),
+            certificates: Certificates::default(),
             networks,
             ops,
             reloader,

@@ -53,9 +53,7 @@ pub fn preflight(config: &Config) -> Preflight {
     {
         errors.push(config.source.error("journal.postgres", error.0));
     }
-    if let Some(files) = &config.server.tls {
-        errors.extend(super::certificates::check(config, "server.tls", files));
-    }
+    errors.extend(super::certificates::check(config));
     if !is_running && let Err(error) = TcpListener::bind(config.server.listen) {
         errors.push(cannot_listen(config, "server.listen", &error));
     }

@@ -8,8 +8,8 @@ use admin_api::Listen;
 
 use super::{CheckCommand, CliError, harmless, keys};
 use crate::app::{
-    App, JournalReader, NetworkReport, Preflight, Survey, key_error, load_keys, missing_from_config,
-    plugins_not_configured, preflight, server_certificate, with_added,
+    App, Certificates, JournalReader, NetworkReport, Preflight, Survey, key_error, load_keys,
+    missing_from_config, plugins_not_configured, preflight, with_added,
 };
 use crate::config::{Config, ConfigErrors, Network};
 use base::clock::{Clock as _, SystemClock};
@@ -221,8 +221,9 @@ fn print(config: &Config, survey: &Survey, out: &mut dyn Write) -> Result<(), Cl
         "\nlisten    {protocol}://{}{}",
         config.server.listen, config.server.base_path
     )?;
-    if let Ok(Some(tls)) = server_certificate(config) {
-        print_certificate(&tls, out)?;
+    let certificates = Certificates::load(config).unwrap_or_default();
+    if let Some(tls) = &certificates.server {
+        print_certificate(tls, out)?;
     }
     match &config.postgres {
         Some(database) => writeln!(out, "journal   {}", database.address())?,
@@ -235,6 +236,7 @@ fn print(config: &Config, survey: &Survey, out: &mut dyn Write) -> Result<(), Cl
             .map(|token| format!("{} ({})", token.name, token.role.name()))
             .collect();
         let listen = match &admin.listen {
+            Listen::Tcp(address) if admin.tls.is_some() => format!("https://{address}/"),
             Listen::Tcp(address) => format!("http://{address}/"),
             Listen::Unix(path) => path.display().to_string(),
         };
@@ -244,6 +246,9 @@ fn print(config: &Config, survey: &Survey, out: &mut dyn Write) -> Result<(), Cl
             names.join(", "),
             harmless::line(&listen)
         )?;
+        if let Some(tls) = &certificates.admin {
+            print_certificate(tls, out)?;
+        }
     }
     match config.tenants.as_slice() {
         [] => writeln!(

@@ -10,10 +10,9 @@ use super::{CliError, open_files};
 use crate::app::admin::{self, Admin};
 use crate::app::desk::OperatorDesk;
 use crate::app::otlp;
-use crate::app::{App, Report, cannot_listen, server_certificate, with_added};
+use crate::app::{App, cannot_listen, with_added};
 use crate::config::{Config, ConfigErrors};
 use engine::EngineService;
-use http_api::tls::Tls;
 use sdk_plugin::abi::raw::{ABI_MAJOR, ABI_MINOR};
 use telemetry::otlp::Settings;
 use telemetry::process::OwnProcess;
@@ -46,7 +45,6 @@ pub(super) fn serve(path: &Path) -> Result<(), CliError> {
 }
 
 async fn run(config: &Config) -> Result<(), CliError> {
-    let tls = server_certificate(config).map_err(CliError::new)?;
     let sent_to = otlp::settings(config, &|name| std::env::var(name).ok()).map_err(CliError::new)?;
     let app = Arc::new(App::start(config).await.map_err(CliError::new)?);
     let telemetry = Sending::start(sent_to, &app)?;
@@ -78,12 +76,12 @@ async fn run(config: &Config) -> Result<(), CliError> {
         app.engine.leave();
     };
     tokio::select! {
-        served = http_api::serve(&settings, service, metrics, app.keys.clone(), app.tenants(), tls.clone(), end) => {
+        served = http_api::serve(&settings, service, metrics, app.keys.clone(), app.tenants(), app.certificates.server.clone(), end) => {
             served.map_err(|error| CliError::new(ConfigErrors(vec![cannot_listen(config, "server.listen", &error)])))?;
         }
         failed = admin => return Err(failed),
         () = measured => {}
-        () = reload_on_request(config, &app, tls.as_deref(), has_terminal) => {}
+        () = reload_on_request(config, &app, has_terminal) => {}
     }
     drain(&app).await;
     telemetry.end().await;
@@ -105,7 +103,19 @@ async fn admin(config: &Config, app: &Arc<App>) -> CliError {
         Ok(desk) => Arc::new(desk),
         Err(why) => return CliError(why),
     };
-    let served = admin_api::serve(settings, Arc::<OperatorDesk>::clone(&desk), app.keys.clone());
+    let tls = app.certificates.admin.clone();
+    let followed = async {
+        match &tls {
+            Some(tls) => tls.follow(&app.metrics, "admin").await,
+            None => std::future::pending().await,
+        }
+    };
+    let served = admin_api::serve(
+        settings,
+        tls.clone(),
+        Arc::<OperatorDesk>::clone(&desk),
+        app.keys.clone(),
+    );
     let error = tokio::select! {
         served = served => match served {
             // It does not end by itself.
@@ -113,6 +123,7 @@ async fn admin(config: &Config, app: &Arc<App>) -> CliError {
             Err(error) => error,
         },
         () = desk.keep_sums() => return std::future::pending().await,
+        () = followed => return std::future::pending().await,
     };
     CliError::new(ConfigErrors(vec![cannot_listen(config, "admin.listen", &error)]))
 }
@@ -156,7 +167,7 @@ fn name_build(metrics: &Metrics) {
 }
 
 /// Reloads when an operator says so: by the admin socket, or by SIGHUP where that is not the end of a terminal. Never returns.
-async fn reload_on_request(config: &Config, app: &App, tls: Option<&Tls>, has_terminal: bool) {
+async fn reload_on_request(config: &Config, app: &App, has_terminal: bool) {
     let admin = Admin::listen(&config.data_directory).inspect_err(|error| {
         tracing::warn!(%error, "admin_socket_missing: `switchyard plugin reload` can't reach this process; SIGHUP reloads, too");
     });
@@ -179,8 +190,7 @@ async fn reload_on_request(config: &Config, app: &App, tls: Option<&Tls>, has_te
                 vec![format!("unknown command; write {:?}", admin::RELOAD)],
             ),
             Some(_) | None => match app.reload().await {
-                Ok(mut report) => {
-                    reload_certificate(tls, &mut report);
+                Ok(report) => {
                     let first = if report.failed.is_empty() {
                         admin::DONE
                     } else {
@@ -197,24 +207,6 @@ async fn reload_on_request(config: &Config, app: &App, tls: Option<&Tls>, has_te
         if let Some(command) = command {
             command.reply(first, &lines).await;
         }
-    }
-}
-
-fn reload_certificate(tls: Option<&Tls>, report: &mut Report) {
-    match tls.map(Tls::reload) {
-        Some(Ok(true)) => {
-            tls.inspect(|tls| tls.log_reloaded("public"));
-            report
-                .done
-                .push("server.tls has a new certificate, for new connections".to_owned());
-        }
-        Some(Err(why)) => {
-            tracing::error!("tls_certificate_not_reloaded: the one before serves: {why}");
-            report
-                .failed
-                .push(format!("the certificate of server.tls was not replaced: {why}"));
-        }
-        Some(Ok(false)) | None => {}
     }
 }
 

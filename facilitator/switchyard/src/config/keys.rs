@@ -85,6 +85,10 @@ pub const SECTIONS: &[(&str, &str)] = &[
         "The admin listener with the dashboard. Without this section it is off. See [The admin listener](admin.md).",
     ),
     (
+        "admin.tls",
+        "HTTPS on the admin listener. With `client_ca` it may be reached from other machines. Changed files are read without a restart: see [Serve HTTPS](tls.md).",
+    ),
+    (
         "operators[]",
         "Who may use the admin listener. At least one where it is on.",
     ),
@@ -184,8 +188,11 @@ pub const KEYS: &[Key] = &[
     key("limits", "tenant_requests_per_minute", "0 to 10000000", D("60000"), "Requests per minute of one tenant."),
     key("limits", "tenant_burst", "1 to 1000000", D("5000"), "Requests that one tenant may send at once."),
     key("log", "format", "\"human\" or \"json\"", D("\"human\""), "Lines for people, or one JSON object per line."),
-    key("admin", "listen", "address:port or \"unix:PATH\"", Optional, "Where operators reach the dashboard and its API, for instance \"127.0.0.1:4021\". Only addresses of this machine, or a socket that only the process's user may use; a relative path starts at the configuration file's folder."),
+    key("admin", "listen", "address:port or \"unix:PATH\"", Optional, "Where operators reach the dashboard and its API, for instance \"127.0.0.1:4021\". Only addresses of this machine, unless `admin.tls.client_ca` says whose certificates open it; or a socket that only the process's user may use; a relative path starts at the configuration file's folder."),
     key("admin", "hosts", "list of names", D("[]"), "Further names by which browsers reach the listener, for instance \"admin.example\" where a proxy is in front of it. Requests for other names are refused."),
+    key("admin.tls", "certificate", "path", Required, "A PEM file with the listener's certificate, then those that signed it. A relative path starts at the configuration file's folder."),
+    key("admin.tls", "key", "path", Required, "A PEM file with the certificate's private key, without a password. Other users of the machine must not be able to read it."),
+    key("admin.tls", "client_ca", "path", Optional, "A PEM file with authorities. Only browsers and programs with a certificate that one of them has signed may connect; each needs its token, too. Required on an address that other machines reach."),
     key("operators[]", "name", "name", Required, "The operator's name, in the record of what operators do."),
     key("operators[]", "token_sha256", "64 hex digits", Required, "SHA-256 of the operator's token, as `switchyard key hash` prints it."),
     key("operators[]", "role", "\"view\", \"operate\" or \"money\"", Required, "`view`: read. `operate`: also pause, drain, reload, sync and annotate. `money`: also allow withheld releases, and add tenants and their API keys."),

@@ -271,8 +271,12 @@ key_sha256 = "dddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddddd"
 wait_until = "submitted"
 gather_ms = 400
 [admin]
-listen = "unix:run/admin.sock"
+listen = "0.0.0.0:8443"
 hosts = ["admin.example:8443"]
+[admin.tls]
+certificate = "admin.pem"
+key = "admin-key.pem"
+client_ca = "operators.pem"
 [[operators]]
 name = "ann"
 token_sha256 = "eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee"
@@ -312,10 +316,9 @@ role = "money"
     assert!(!config.server.trusted_proxies[0].contains("11.0.0.1".parse().unwrap()));
     assert!(config.server.trusted_proxies[1].contains("::1".parse().unwrap()));
     let admin = config.admin.as_ref().unwrap();
-    assert_eq!(
-        admin.listen,
-        Listen::Unix("/etc/switchyard/run/admin.sock".into())
-    );
+    assert_eq!(admin.listen, Listen::Tcp("0.0.0.0:8443".parse().unwrap()));
+    let client_ca = admin.tls.as_ref().and_then(|tls| tls.client_ca.clone());
+    assert_eq!(client_ca, Some("/etc/switchyard/operators.pem".into()));
     assert_eq!(admin.hosts, ["admin.example:8443"]);
     assert_eq!(
         (admin.tokens[0].name.as_str(), admin.tokens[0].role),
@@ -646,6 +649,18 @@ fn t105_a_secret_pasted_in_the_wrong_place_is_not_repeated() {
 }
 
 /// Regenerate with `UPDATE_DOCS=1 cargo test --release -p switchyard --lib the_handbook`.
+#[test]
+fn an_admin_socket_starts_at_the_file_s_folder() {
+    let operator = "[[operators]]\nname = \"ann\"\nrole = \"view\"\ntoken_sha256 = \"";
+    let text = format!(
+        "{SMALL}[admin]\nlisten = \"unix:a.sock\"\n{operator}{}\"\n",
+        "e".repeat(64)
+    );
+    let admin = parse(&text).unwrap().admin.unwrap();
+    assert_eq!(admin.listen, Listen::Unix("/etc/switchyard/a.sock".into()));
+    assert_eq!(admin.tls, None);
+}
+
 #[test]
 fn the_handbook_has_the_reference() {
     let intro = "# Configuration\n\nOne TOML file. `${NAME}` inside a string is replaced by an environment variable, \

@@ -4,6 +4,7 @@ mod attacks;
 mod changes;
 mod page;
 mod reads;
+mod tls;
 
 use e2e::facilitator::free_port;
 use e2e::http::Client;

@@ -4,8 +4,10 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use admin_api::{Listen, Role, Settings, Token};
+use http_api::tls::Files;
 use sha2::{Digest as _, Sha256};
 
+use super::tls;
 use super::values::{digest, is_name};
 use crate::config::Tenant;
 use crate::config::reader::Section;
@@ -47,15 +49,19 @@ pub(super) fn admin(
     folder: &Path,
 ) -> Option<Option<Settings>> {
     let tokens: Option<Vec<Token>> = operators.iter().map(token).collect();
+    let tls = tls::files(section, folder);
+    let knows_clients = |tls: &Option<Files>| tls.as_ref().is_some_and(|files| files.client_ca.is_some());
+    // Wrong files have an error of their own.
+    let is_open = !tls.as_ref().is_none_or(knows_clients);
     let listen = section.maybe("listen", |node| {
         let listen = node.parsed(
             |text| listen(text, folder),
             "an address and port or a socket; write e.g. \"127.0.0.1:4021\" or \"unix:admin-http.sock\"",
         )?;
         match listen {
-            Listen::Tcp(address) if !address.ip().is_loopback() => node.fail(
+            Listen::Tcp(address) if is_open && !address.ip().is_loopback() => node.fail(
                 "is reached from other machines; write \"127.0.0.1:4021\" or \"unix:…\" and reach it by SSH, for instance \
-                 ssh -L 4021:127.0.0.1:4021 this-machine",
+                 ssh -L 4021:127.0.0.1:4021 this-machine, or write [admin.tls] with certificate, key and client_ca",
             ),
             Listen::Tcp(address) if address.port() != 0 && Some(address) == server => {
                 node.fail("is server.listen too; write another port")
@@ -71,8 +77,15 @@ pub(super) fn admin(
             )
         })
     });
-    let (tokens, listen, hosts) = (tokens?, listen?, hosts?);
+    let (tokens, listen, hosts, tls) = (tokens?, listen?, hosts?, tls?);
     let Some(listen) = listen else {
+        if tls.is_some() {
+            section.fail(
+                "tls",
+                "has no effect without the admin listener; write admin.listen = \"127.0.0.1:4021\"",
+            );
+            return None;
+        }
         if let Some(first) = operators.first() {
             first.fail_here(
                 "has no effect without the admin listener; write [admin] with listen = \"127.0.0.1:4021\"",
@@ -85,9 +98,27 @@ pub(super) fn admin(
         section.fail_here("needs at least one [[operators]] with name, token_sha256 and role");
         return None;
     }
+    match &listen {
+        Listen::Unix(_) if tls.is_some() => {
+            section.fail(
+                "tls",
+                "has no effect on a socket, which only this machine reaches; leave it out, or write an address in admin.listen",
+            );
+            return None;
+        }
+        Listen::Tcp(address) if address.ip().is_unspecified() && hosts.is_empty() => {
+            section.fail(
+                "listen",
+                "has no name that browsers can send; write hosts = [\"admin.example:4021\"] with the name in the certificate",
+            );
+            return None;
+        }
+        Listen::Unix(_) | Listen::Tcp(_) => {}
+    }
     require_distinct(operators, &tokens, tenants);
     Some(Some(Settings {
         listen,
+        tls,
         hosts,
         tokens,
     }))
