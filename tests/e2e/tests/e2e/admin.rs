@@ -13,7 +13,7 @@ use e2e::{Reply, World};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-const VIEW: &str = "token-of-vera-0123456789abcdef";
+pub(crate) const VIEW: &str = "token-of-vera-0123456789abcdef";
 const OPERATE: &str = "token-of-otto-0123456789abcdef";
 const MONEY: &str = "token-of-mona-0123456789abcdef";
 
@@ -24,7 +24,8 @@ struct Desk {
     port: u16,
 }
 
-fn config(listen: &str) -> String {
+/// The sections of an admin listener with three operators.
+pub(crate) fn config(listen: &str) -> String {
     let mut toml = format!("[admin]\nlisten = {listen:?}\n");
     for (name, token, role) in [
         ("vera", VIEW, "view"),

@@ -1,8 +1,11 @@
 //! Nodes on one PostgreSQL database, and one node with its journal in SQLite, under load, while they are killed, stopped and
-//! ended in turn. Afterwards the chain judges every answer, and every lane must have had another owner in time.
+//! ended in turn. Afterwards the chain judges every answer, every lane must have had another owner in time, and the sums that
+//! operators see are those of the journal and the chain.
 //!
 //! It runs for `CHAOS_SECONDS`; `CHAOS_SEED` decides what happens to which node. Every change runs it shortly;
 //! `cargo xtask chaos` runs minutes.
+
+mod sums;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
@@ -16,6 +19,7 @@ use e2e::http::{Client, Reply};
 use e2e::sign::keccak;
 use serde_json::Value;
 
+use crate::admin;
 use crate::auth_capture::property::dice::Dice;
 
 const SIGNERS: usize = 3;
@@ -279,7 +283,7 @@ fn run(count: usize) {
         .buyers(u16::try_from(2 + WORKERS).expect("few"))
         .server("settle_wait_seconds = 6")
         .network("finality = 4\npoll_interval_ms = 250\nmax_batch = 16")
-        .more(&journal)
+        .more(&(journal + "\n" + &admin::config("127.0.0.1:0")))
         .start();
     world.chain.set_mining(Mining::Every(1)).expect("set");
     let others: Vec<Facilitator> = (1..count).map(|_| world.another()).collect();
@@ -324,6 +328,7 @@ fn run(count: usize) {
         takeovers.iter().map(Duration::as_millis).collect::<Vec<_>>(),
     );
     assert!(wrong.is_empty(), "{wrong:#?}");
+    chaos.sums_agree();
     let paid = records
         .iter()
         .filter(|record| !record.successes.is_empty())
