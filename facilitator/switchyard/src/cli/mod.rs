@@ -4,6 +4,7 @@
 #[cfg(test)]
 mod adopt_tests;
 mod check;
+mod core_files;
 #[cfg(test)]
 mod database_tests;
 mod explain;
@@ -307,6 +308,7 @@ impl From<io::Error> for CliError {
 /// Runs the command of the command line.
 #[must_use]
 pub fn run() -> ExitCode {
+    core_files::forbid();
     let command = Cli::parse().command;
     let failure = match command {
         Command::Reconcile(_) => reconcile::unreadable(),
