@@ -92,7 +92,8 @@ fn is_base58(byte: u8) -> bool {
 
 /// The name of a contract error, such as `InvalidExactPayloadAuthorizationValidBefore`: words, and hardly any digits. In
 /// random text every second character is a capital or a digit.
-fn is_name(run: &str) -> bool {
+#[must_use]
+pub fn is_name(run: &str) -> bool {
     let count = |is: fn(&u8) -> bool| run.bytes().filter(is).count();
     let digits = count(u8::is_ascii_digit);
     let capitals = count(u8::is_ascii_uppercase);

@@ -1,7 +1,8 @@
 //! `cargo xtask lint`: what a change must pass in addition to the tests.
 
 use crate::{
-    Failure, cargo, citations, continued, contracts, events, house, links, monitoring, openapi, quotes, words,
+    Failure, cargo, citations, continued, contracts, events, house, links, monitoring, openapi, quotes,
+    reasons, words,
 };
 
 /// Checks formatting, citations, links, words, monitoring, clippy, rustdoc, the boundary's schemas and the test contracts. A warning
@@ -24,7 +25,7 @@ pub(crate) struct Args {
 enum Part {
     /// rustfmt
     Format,
-    /// Citations, links, documented log lines, continued strings, and words to avoid (tests/xtask/plain_words.toml)
+    /// Citations, links, documented log lines and reason strings, continued strings, and words to avoid (tests/xtask/plain_words.toml)
     Text,
     /// Crates, layers, circles, and sizes of files and functions (tests/xtask/house.toml)
     House,
@@ -49,7 +50,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         cargo::run("Formatting", &["fmt", "--all", "--check"], &[])?;
     }
     if wanted(Part::Text) {
-        crate::paint::heading("Citations, links, log lines and words");
+        crate::paint::heading("Citations, links, log lines, reasons and words");
         text()?;
     }
     if wanted(Part::House) {
@@ -84,6 +85,7 @@ fn text() -> Result<(), Failure> {
         links::check(),
         quotes::check(),
         events::check(),
+        reasons::check(),
         continued::check(),
         words::check(),
     ];

@@ -23,6 +23,7 @@ mod openapi;
 mod paint;
 mod previous;
 mod quotes;
+mod reasons;
 mod rust;
 mod sim;
 mod test;

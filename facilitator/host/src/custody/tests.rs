@@ -206,6 +206,45 @@ fn t105_no_error_and_no_debug_output_shows_a_key() {
 }
 
 #[test]
+fn t105_a_panic_that_prints_everything_near_a_key_shows_none() {
+    let secret = "c0ffee254729296a45a3885639ac7e10f9d54979c0ffee254729296a45a38856";
+    let bytes = hex::decode(secret).unwrap();
+    let texts: std::sync::Arc<std::sync::Mutex<String>> = std::sync::Arc::default();
+    let (into, own) = (std::sync::Arc::clone(&texts), std::thread::current().id());
+    let before = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        // Other tests panic on threads of their own.
+        if std::thread::current().id() == own {
+            let mut text = into.lock().unwrap();
+            *text += &format!("{panic} {panic:?} {}", std::backtrace::Backtrace::force_capture());
+        }
+    }));
+    let ended = std::panic::catch_unwind(|| {
+        let custody = from_env(Suite::Secp256k1, secret).unwrap();
+        let digests = custody.digests();
+        let twin = from_env(Suite::Ed25519, &secret[..63]).unwrap_err();
+        panic!("{custody:?} {custody:#?} {digests:?} {twin} {twin:?}");
+    });
+    std::panic::set_hook(before);
+    assert!(ended.is_err());
+    let shown = texts.lock().unwrap().clone();
+    assert!(shown.contains("hot") && shown.contains("custody"), "{shown}");
+    for spelled in [
+        secret.to_owned(),
+        secret.to_ascii_uppercase(),
+        secret[..16].to_owned(),
+        // As `Debug` of bytes writes it.
+        bytes[..4]
+            .iter()
+            .map(u8::to_string)
+            .collect::<Vec<_>>()
+            .join(", "),
+    ] {
+        assert!(!shown.contains(&spelled), "{shown}");
+    }
+}
+
+#[test]
 fn a_missing_source_is_named() {
     let missing = Custody::load(
         &[spec("hot", Suite::Secp256k1, KeySource::Env("NO_SUCH".into()))],

@@ -9,8 +9,9 @@ use journal::{AttemptKind, Happened, HistoryRow, JournalError, Rows, history, lo
 use sdk_plugin::Amount;
 use serde_json::{Value, json};
 
-use super::payments::read;
+use super::payments::{journal_of, read_in};
 use super::{CliError, ConfigFile, harmless};
+use crate::app::JournalReader;
 use crate::app::payments::Payment;
 
 #[derive(Debug, Args)]
@@ -31,19 +32,48 @@ struct Explained {
 }
 
 pub(super) fn explain(command: &ExplainCommand, out: &mut dyn Write) -> Result<(), CliError> {
-    let name = command.payment.trim();
-    let found = read(&command.file.config, |rows| find(rows, name))?;
+    let found = found(&journal_of(&command.file.config)?, &command.payment)?;
+    if command.json {
+        for explained in &found {
+            writeln!(out, "{}", harmless::json(&explained.json()))?;
+        }
+        return Ok(());
+    }
+    print_all(&found, out)
+}
+
+/// Prints the payments of this name, and returns the ids of them and of their transactions.
+pub(super) fn timeline(
+    journal: &JournalReader,
+    name: &str,
+    out: &mut dyn Write,
+) -> Result<Vec<String>, CliError> {
+    let found = found(journal, name)?;
+    print_all(&found, out)?;
+    let mut ids = Vec::new();
+    for explained in &found {
+        let record = &explained.payment.record;
+        ids.extend([record.id.clone(), record.transaction.clone()]);
+        let events = explained.history.iter().map(|row| json!(row));
+        ids.extend(events.filter_map(|event| event.get("transaction")?.as_str().map(str::to_owned)));
+    }
+    Ok(ids)
+}
+
+fn found(journal: &JournalReader, name: &str) -> Result<Vec<Explained>, CliError> {
+    let name = name.trim();
+    let found = read_in(journal, |rows| find(rows, name))?;
     if found.is_empty() {
         return Err(CliError(format!(
             "no payment is recorded under {}: write an id, a transaction or a claim as `switchyard payments --json` shows them",
             harmless::line(name)
         )));
     }
+    Ok(found)
+}
+
+fn print_all(found: &[Explained], out: &mut dyn Write) -> Result<(), CliError> {
     for (index, explained) in found.iter().enumerate() {
-        if command.json {
-            writeln!(out, "{}", harmless::json(&explained.json()))?;
-            continue;
-        }
         if index > 0 {
             writeln!(out)?;
         }

@@ -123,12 +123,16 @@ fn verify(file: &Path, out: &mut dyn Write) -> Result<(), CliError> {
 }
 
 fn stats(file: &Path, out: &mut dyn Write) -> Result<(), CliError> {
-    let journal = journal_of(file)?;
-    let directory = match &journal {
+    stats_of(&journal_of(file)?, out)
+}
+
+/// The same of a journal that is known already.
+pub(super) fn stats_of(journal: &JournalReader, out: &mut dyn Write) -> Result<(), CliError> {
+    let directory = match journal {
         JournalReader::Directory(directory) => directory,
         JournalReader::Database(operator) => {
             let stats = operator.stats().map_err(CliError::new)?;
-            return print_stats(&stats.ok_or_else(|| absent(&journal))?, out);
+            return print_stats(&stats.ok_or_else(|| absent(journal))?, out);
         }
     };
     let stats = tools::stats(directory).map_err(CliError::new)?;

@@ -4,6 +4,7 @@
 #[cfg(test)]
 mod adopt_tests;
 mod check;
+mod core_files;
 #[cfg(test)]
 mod database_tests;
 mod explain;
@@ -30,6 +31,7 @@ mod releases;
 mod serve;
 mod settings;
 mod shell;
+mod support;
 #[cfg(test)]
 mod tests;
 
@@ -170,6 +172,17 @@ is failed in the journal and a success on the chain; a transaction of a signer t
 another fee. What no node could show is listed as `could not be read`, and is no difference.
 Exit status 0: no difference; 1: differences; 2: no difference was found, and something could not be read.")]
     Reconcile(reconcile::ReconcileCommand),
+    /// Write one archive with what a person needs to help you: versions, configuration, checks, state. Secrets are removed.
+    #[command(after_help = "\
+Examples:
+  switchyard support --config switchyard.toml
+  switchyard support --log /var/log/switchyard.log --output support.tar.gz
+  journalctl -u switchyard -n 5000 -o cat > log && switchyard support --log log --payment 0x88df…
+
+Works while a process runs, when none does, and when the configuration or the journal is broken: the archive then says what could
+not be read. It sends nothing. Private keys, passwords, API keys and their hashes, paths of RPC URLs and payloads are
+removed. Names, addresses, amounts of one payment (--payment) and hosts of nodes stay: read the files before you send them.")]
+    Support(support::SupportCommand),
     /// Inspect plugin files, reload plugins, give one another id, and see which of them ended the process.
     #[command(subcommand)]
     Plugin(plugin::PluginCommand),
@@ -307,6 +320,7 @@ impl From<io::Error> for CliError {
 /// Runs the command of the command line.
 #[must_use]
 pub fn run() -> ExitCode {
+    core_files::forbid();
     let command = Cli::parse().command;
     let failure = match command {
         Command::Reconcile(_) => reconcile::unreadable(),
@@ -339,6 +353,7 @@ fn execute(command: Command, out: &mut dyn Write) -> Result<ExitCode, CliError> 
         Command::Journal(command) => journal_files::run(&command, out),
         Command::Payments(command) => payments::payments(&command, out),
         Command::Explain(command) => explain::explain(&command, out),
+        Command::Support(command) => support::support(&command, out),
         Command::Plugin(command) => plugin::run(command, out),
         Command::Init(command) => init::init(&command, out),
         Command::Key(command) => keys::run(&command, out),

@@ -70,9 +70,14 @@ pub(super) fn resume(command: &ResumeCommand, out: &mut dyn Write) -> Result<(),
 
 pub(super) fn paused(file: &Path, out: &mut dyn Write) -> Result<(), CliError> {
     let config = CommandConfig::load(file).map_err(CliError::new)?;
-    let now = match settings::place(&config)? {
-        JournalReader::Directory(directory) => pause::read(&directory),
-        JournalReader::Database(operator) => row(settings::text(&operator, PAUSED)?.as_deref()),
+    paused_in(&settings::place(&config)?, out)
+}
+
+/// The same of a journal that is known already.
+pub(super) fn paused_in(journal: &JournalReader, out: &mut dyn Write) -> Result<(), CliError> {
+    let now = match journal {
+        JournalReader::Directory(directory) => pause::read(directory),
+        JournalReader::Database(operator) => row(settings::text(operator, PAUSED)?.as_deref()),
     };
     list(&now.into_list().map_err(|why| damaged(&why))?, out)
 }

@@ -10,8 +10,13 @@ use http_api::times;
 
 pub(super) fn show(file: &Path, out: &mut dyn Write) -> Result<(), CliError> {
     let config = Config::load(file).map_err(CliError::new)?;
-    let entries = quarantine::read(&plugin_folder(&config)).map_err(CliError::new)?;
-    let payments = aside::read(&plugin_folder(&config)).map_err(CliError::new)?;
+    list(&plugin_folder(&config), out)
+}
+
+/// What is recorded in the folder of plugins of a data directory.
+pub(super) fn list(folder: &Path, out: &mut dyn Write) -> Result<(), CliError> {
+    let entries = quarantine::read(folder).map_err(CliError::new)?;
+    let payments = aside::read(folder).map_err(CliError::new)?;
     if entries.is_empty() && payments.is_empty() {
         writeln!(out, "no plugin has ended the process")?;
     }

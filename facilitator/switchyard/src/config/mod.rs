@@ -27,6 +27,7 @@ use serde_json::Value;
 
 pub use error::{ConfigError, ConfigErrors, Source};
 pub use substitute::Environment;
+pub(crate) use substitute::substitute;
 
 use engine::Retention;
 use host::custody::KeySource;

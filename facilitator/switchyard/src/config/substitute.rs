@@ -11,7 +11,7 @@ pub(super) fn has_variables(text: &str) -> bool {
 }
 
 /// Replaces every variable. `$${` stands for a literal `${`. `Err`: what is wrong and what to write instead.
-pub(super) fn substitute(text: &str, environment: Environment<'_>) -> Result<String, String> {
+pub(crate) fn substitute(text: &str, environment: Environment<'_>) -> Result<String, String> {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some((before, after)) = rest.split_once("${") {

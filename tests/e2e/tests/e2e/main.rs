@@ -44,6 +44,7 @@ mod shared_operator;
 mod signers;
 mod solana;
 mod startup;
+mod support;
 mod telemetry;
 mod tenants;
 mod timing;

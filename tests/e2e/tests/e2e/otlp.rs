@@ -353,3 +353,33 @@ fn nodes_get_the_trace_only_where_that_is_configured() {
     assert!(!has_trace("", 2));
     assert!(has_trace("traceparent_to_nodes = true", 3));
 }
+
+#[test]
+fn t105_no_key_and_no_signature_of_a_payer_reaches_a_collector_or_metrics() {
+    let collector = Collector::start();
+    let more = settings(&collector.address, "") + "[log]\nlevel = \"trace\"\n";
+    let world = World::builder().more(&more).start();
+    let payment = world.payment(2);
+    let _hash = world.settle(&payment.v2()).paid();
+    // Errors have texts, too.
+    let mut spoiled = world.payment(3).v2();
+    spoiled["paymentPayload"]["payload"]["signature"] = "0x12".into();
+    let _ = world.verify(&spoiled);
+    collector.wait_for("the settlement", |span| span.name == "settlement");
+    wait::until("metrics", wait::LONG, || {
+        let received = collector.received();
+        received.iter().any(|one| one.path == "/v1/metrics").then_some(())
+    });
+    let mut secrets = crate::secrets::keys(&world.chain.facilitators);
+    secrets.extend(crate::secrets::keys(&world.chain.buyers));
+    secrets.extend(crate::secrets::spellings(&payment.signature()));
+    secrets.push(SECRET.as_bytes().to_vec());
+    let received = collector.received();
+    assert!(received.len() > 2, "spans and metrics came");
+    for one in received {
+        crate::secrets::assert_without(&one.path, &one.body, &secrets);
+    }
+    let metrics = world.facilitator.get("/metrics").text;
+    crate::secrets::assert_without("/metrics", metrics.as_bytes(), &secrets);
+    crate::secrets::assert_without("the log", world.facilitator.log().as_bytes(), &secrets);
+}
