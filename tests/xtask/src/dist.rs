@@ -48,7 +48,7 @@ pub(crate) struct Args {
     /// Only check this archive
     #[arg(long, value_name = "FILE", conflicts_with = "quick")]
     check: Option<PathBuf>,
-    /// Only use this archive: unpack, check, serve, pay, restart, back up, update, roll back and restore, on a dev chain
+    /// Only use this archive: unpack, init, check, serve, pay, restart, back up, update, roll back and restore, on a dev chain
     #[arg(long, value_name = "FILE", conflicts_with_all = ["quick", "check"])]
     walk: Option<PathBuf>,
     /// Only lint the files in docs/deploy

@@ -77,9 +77,15 @@ pub(super) fn load(
 ) -> Result<PrivateKey, String> {
     let text = match source {
         KeySource::Env(name) => text_of(&format!("{source}"), variable(name, "the key", environment)?)?,
-        KeySource::File(path) => text_of(&format!("{source}"), private_file(source, path)?)?,
+        KeySource::File(path) => text_of(
+            &format!("{source}"),
+            private_file(&format!("{source}"), path, KEY)?,
+        )?,
         KeySource::Keystore(path, password) => {
-            let json = text_of(&format!("{source}"), private_file(source, path)?)?;
+            let json = text_of(
+                &format!("{source}"),
+                private_file(&format!("{source}"), path, KEY)?,
+            )?;
             let password = password_of(password, environment)?;
             let secret = keystore::open(&json, &password).map_err(|why| format!("{source} {why}"))?;
             return of_secret(&secret, suite, source);
@@ -118,8 +124,8 @@ pub(super) fn password_of(
     environment: &dyn Environment,
 ) -> Result<Zeroizing<Vec<u8>>, String> {
     let mut bytes = match password {
-        Password::Env(name) => variable(name, "the keystore's password", environment)?,
-        Password::File(path) => private_file(&KeySource::File(path.clone()), path)?,
+        Password::Env(name) => variable(name, PASSWORD, environment)?,
+        Password::File(path) => private_file(&format!("password file {}", path.display()), path, PASSWORD)?,
     };
     while bytes.last().is_some_and(|last| matches!(last, b'\n' | b'\r')) {
         bytes.pop();
@@ -127,9 +133,13 @@ pub(super) fn password_of(
     Ok(bytes)
 }
 
-/// The content of a file that only its owner may read.
-fn private_file(source: &KeySource, path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
-    let cannot = |error: std::io::Error| unreadable(source, error.kind());
+/// What a file holds, in messages.
+const KEY: &str = "the private key";
+const PASSWORD: &str = "the keystore's password";
+
+/// The content of a file that only its owner may read. `source` and `what` it holds are for the error.
+fn private_file(source: &str, path: &Path, what: &str) -> Result<Zeroizing<Vec<u8>>, String> {
+    let cannot = |error: std::io::Error| unreadable(source, what, error.kind());
     let file = File::open(path).map_err(cannot)?;
     // Of the open file, so that it can't be replaced in between.
     let metadata = file.metadata().map_err(cannot)?;
@@ -146,16 +156,16 @@ fn private_file(source: &KeySource, path: &Path) -> Result<Zeroizing<Vec<u8>>, S
     read_file(file).map_err(cannot)
 }
 
-fn unreadable(source: &KeySource, kind: ErrorKind) -> String {
+fn unreadable(source: &str, what: &str, kind: ErrorKind) -> String {
     match kind {
         ErrorKind::NotFound => {
-            format!("{source} does not exist; write the path of the file that holds the private key")
+            format!("{source} does not exist; write the path of the file that holds {what}")
         }
         ErrorKind::PermissionDenied => format!(
             "{source} can't be read by the user that runs switchyard; make that user its owner, with mode 0600"
         ),
         kind => {
-            format!("{source} can't be read: {kind}; write the path of a regular file that holds the key")
+            format!("{source} can't be read: {kind}; write the path of a regular file that holds {what}")
         }
     }
 }

@@ -20,6 +20,7 @@ mod survey;
 mod tenants;
 
 use std::collections::BTreeSet;
+use std::mem;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,6 +32,7 @@ use base::clock::{Clock, SystemClock};
 use base::key_digests::KeyDigests;
 use base::nodes::{NodePools, NodeState};
 use base::service::NetworkReadiness;
+use engine::measure::SignerFigures;
 use engine::registry::Network;
 use engine::{Budgets, Engine, Ops, Parts};
 use host::custody::{Custody, CustodyError, KeySource, KeySpec, ProcessEnvironment};
@@ -106,6 +108,8 @@ pub struct NetworkReport {
     pub readiness: NetworkReadiness,
     /// The state of each node.
     pub nodes: Vec<NodeState>,
+    /// Every signer, with its balance.
+    pub signers: Vec<SignerFigures>,
     /// Addresses of signers whose balance is below `max_cost`.
     pub unfunded: Vec<String>,
 }
@@ -186,7 +190,15 @@ impl App {
         })
         .await?;
         app.engine.check_everything().await;
+        let mut figures = app.engine.figures();
+        let mut signers_on = |network: &str| {
+            let found = figures.iter_mut().find(|figures| figures.network == network);
+            found
+                .map(|figures| mem::take(&mut figures.signers))
+                .unwrap_or_default()
+        };
         let reports = app.engine.readiness().into_iter().map(|readiness| NetworkReport {
+            signers: signers_on(&readiness.network),
             nodes: app.rpc.nodes(&readiness.network),
             unfunded: app.unfunded(&readiness.network),
             readiness,

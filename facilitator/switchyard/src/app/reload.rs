@@ -159,7 +159,8 @@ impl Reloader {
                 ));
                 continue;
             };
-            if is_same(&one.plugin, new) {
+            // One that does not run is tried again: a disk that was full at the start has room by now.
+            if is_same(&one.plugin, new) && one.trouble.is_none() {
                 continue;
             }
             *next_id = next_id.saturating_add(1);
@@ -174,7 +175,7 @@ impl Reloader {
                     ));
                 }
                 Err(why) => {
-                    tracing::error!(plugin = %new.manifest.id, sha256 = %new.sha256, "plugin_not_reloaded: the one before serves: {why}");
+                    tracing::error!(plugin = %new.manifest.id, sha256 = %new.sha256, "plugin_not_reloaded: nothing was replaced: {why}");
                     report
                         .failed
                         .push(format!("plugin.{name} was not replaced: {why}"));

@@ -7,9 +7,11 @@ use super::*;
 use crate::app::NetworkReport;
 use base::nodes::NodeState;
 use base::service::NetworkReadiness;
+use engine::measure::SignerFigures;
 use journal::sqlite::SqliteJournal;
 use journal::testkit::opened_with;
 use journal::{Event, Journal as _};
+use sdk_plugin::Amount;
 
 fn stdout(command: Command) -> Result<String, String> {
     let mut out = Vec::new();
@@ -141,13 +143,23 @@ fn warnings_of_a_driver_are_printed_and_are_no_errors() {
     let report = NetworkReport {
         readiness,
         nodes: vec![node("one.example", None)],
+        signers: vec![SignerFigures {
+            address: "0xAb".to_owned(),
+            balance: Some(Amount::from(20_000_000_000_000_000u64)),
+            is_active: true,
+            is_drained: false,
+            queued: 0,
+            in_flight: 0,
+        }],
         unfunded: Vec::new(),
     };
     let mut out = Vec::new();
     assert!(check::print_reports(std::slice::from_ref(&report), &mut out).unwrap());
     let text = String::from_utf8(out).unwrap();
     assert!(
-        text.contains("  eip155:1  ready\n    warning: finality = 2 is too small\n"),
+        text.contains(
+            "  eip155:1  ready\n    signer 0xAb  has 0.02 ETH\n    warning: finality = 2 is too small\n"
+        ),
         "{text}"
     );
     let printed = |report: NetworkReport| {

@@ -158,6 +158,7 @@ const NETWORKS: &[Row] = &[
     ("[networks.\"eip155:8453\"]", "[networks.\"ledger:shop\"]\nchain = false\nfinality = 3\n\n[networks.\"eip155:8453\"]", "finality = 3", "networks.\"ledger:shop\".finality", "has no effect beside chain = false, because nothing is sent to a chain; take it out"),
     ("[networks.\"eip155:8453\"]", "[networks.\"ledger:shop\"]\nchain = \"no\"\n\n[networks.\"eip155:8453\"]", "\"no\"", "networks.\"ledger:shop\".chain", "must be true or false"),
     ("eip155:8453", "base", "[networks", "networks.base", "is not a CAIP-2 id; write e.g. [networks.\"eip155:8453\"]"),
+    ("eip155:8453", "base-sepolia", "[networks", "networks.base-sepolia", "is not a CAIP-2 id; write e.g. [networks.\"eip155:84532\"]"),
     ("eip155:8453", "EIP155:8453", "[networks", "networks.\"EIP155:8453\"", "is not a CAIP-2 id"),
     ("https://one.example/KEY", "one.example/KEY", "rpc", "networks.\"eip155:8453\".rpc[0]", "not a URL; write for instance https://"),
     ("https://one.example/KEY", "wss://one.example/KEY", "rpc", "networks.\"eip155:8453\".rpc[0]", "must begin with https:// or http://"),

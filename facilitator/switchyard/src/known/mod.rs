@@ -32,6 +32,18 @@ pub struct Family {
     pub plugin: String,
     /// The file of that plugin, as it is built.
     pub file: String,
+    /// The shipped plugin with the scheme `auth-capture`.
+    pub escrow: Option<Escrow>,
+}
+
+/// A plugin with the scheme `auth-capture`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Escrow {
+    /// Its manifest id.
+    pub plugin: String,
+    /// Its file, as it is built.
+    pub file: String,
 }
 
 /// How a public key becomes an address.

@@ -7,6 +7,7 @@ use std::process::{Command, Output, Stdio};
 
 use devnet::{Devnet, Options};
 use e2e::facilitator::free_port;
+use e2e::http::Client;
 use e2e::{Facilitator, Payment, binaries};
 
 /// Runs the release binary in a folder; standard input is no terminal.
@@ -31,7 +32,7 @@ fn mode(file: &Path) -> u32 {
 }
 
 /// The words of an `init` for the development chain.
-fn init(url: &str, port: u16) -> Vec<String> {
+fn init(url: &str, port: u16, admin: u16) -> Vec<String> {
     let release = binaries::release_dir().expect("a release build");
     [
         "init",
@@ -43,6 +44,15 @@ fn init(url: &str, port: u16) -> Vec<String> {
         "base-sepolia=10000000000000000",
         "--tenant",
         "shop",
+        "--escrow",
+        "--operator",
+        "ann",
+        "--operator",
+        "bob=view",
+        "--admin",
+        &format!("127.0.0.1:{admin}"),
+        "--data",
+        "journal",
         "--listen",
         &format!("127.0.0.1:{port}"),
         "--plugins",
@@ -57,8 +67,8 @@ fn a_first_configuration_passes_check_and_settles_a_payment() {
     let chain = Devnet::start(Options::default()).expect("a chain");
     let folder = tempfile::tempdir().expect("a folder");
     let folder = folder.path();
-    let port = free_port().expect("a port");
-    let words = init(chain.url(), port);
+    let (port, admin) = (free_port().expect("a port"), free_port().expect("a port"));
+    let words = init(chain.url(), port, admin);
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let (is_done, said, error) = run(folder, &words);
     assert!(is_done, "{error}");
@@ -76,6 +86,18 @@ fn a_first_configuration_passes_check_and_settles_a_payment() {
             secret.len() == 64 && !text.contains(secret) && !said.contains(secret) && !error.contains(secret)
         );
     }
+    // The tokens of operators are in no file.
+    let token = |name: &str| -> String {
+        let line = format!("token of {name}, printed this once: ");
+        let token = said.lines().find_map(|shown| shown.strip_prefix(&line));
+        token.expect("a token").to_owned()
+    };
+    let (ann, bob) = (token("ann"), token("bob"));
+    assert!(ann.len() == 64 && ann != bob && !text.contains(&ann) && !text.contains(&bob));
+    assert!(
+        text.contains("role = \"operate\"") && text.contains("role = \"view\""),
+        "{text}"
+    );
     // Nothing is overwritten.
     let (is_done, _, again) = run(folder, &words);
     assert!(
@@ -98,6 +120,13 @@ fn a_first_configuration_passes_check_and_settles_a_payment() {
         .expect("money for gas");
     let (is_done, shown, error) = run(folder, &["check", "--ask"]);
     assert!(is_done, "{shown}{error}");
+    for part in [
+        format!("signer    eip155 {address}"),
+        format!("signer {address}  has 1 ETH"),
+        "budget    0.01 ETH per transaction".to_owned(),
+    ] {
+        assert!(shown.contains(&part), "{part} in {shown}");
+    }
 
     let facilitator = Facilitator::of_folder(folder, port).unwrap_or_else(|error| panic!("{error}"));
     let body = Payment::new(&chain.buyers[2], &chain.merchant.address)
@@ -112,6 +141,23 @@ fn a_first_configuration_passes_check_and_settles_a_payment() {
         .post("/settle", body.as_bytes(), &headers)
         .expect("an answer");
     let _ = reply.paid();
+    let supported = client
+        .send("GET", "/supported", &[], &headers)
+        .expect("an answer")
+        .json;
+    assert!(supported.to_string().contains("\"auth-capture\""), "{supported}");
+    assert!(folder.join("journal").is_dir());
+    let desk = Client::new(&format!("http://127.0.0.1:{admin}"));
+    let pause = |token: &str| {
+        let bearer = format!("Bearer {token}");
+        let headers = [
+            ("authorization", bearer.as_str()),
+            ("content-type", "application/json"),
+        ];
+        let body = br#"{"reason":"a test"}"#;
+        desk.post("/api/pause", body, &headers).expect("an answer").status
+    };
+    assert_eq!((pause(&bob), pause(&ann)), (403, 200), "bob only reads");
 }
 
 #[test]
@@ -166,6 +212,14 @@ fn what_init_can_not_do_is_one_sentence_with_what_to_write() {
         (
             with(&["--network", "base", "--key", "solana=x"]),
             "no served network is of the family solana",
+        ),
+        (
+            with(&["--network", "base", "--operator", "ann=admin"]),
+            "operator ann=admin: write NAME or NAME=ROLE, with the role view, operate or money",
+        ),
+        (
+            with(&["--network", "solana-devnet", "--escrow"]),
+            "--escrow: no named network can have escrow; leave it out, or add an EVM network",
         ),
         (
             with(&["--network", "base", "--password-file", "none"]),

@@ -1,6 +1,6 @@
 //! An operator's way from the archive to payments, on a dev chain, with nothing of this repository but the chain, a seller and a
-//! buyer: unpack, check, serve, pay, restart, back up, update, roll back, restore. It does what the handbook's page "Install" says,
-//! in folders of its own and without systemd.
+//! buyer: unpack, init, check, serve, pay, restart, back up, update, roll back, restore. It does what the handbook's page "Install"
+//! says, in folders of its own and without systemd.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -21,6 +21,16 @@ use crate::Failure;
 const START: Duration = Duration::from_secs(60);
 const STOP: Duration = Duration::from_secs(60);
 
+/// What the new signer gets for gas.
+const SIGNER_WEI: u128 = 1_000_000_000_000_000_000;
+
+/// Of the dev chain; `init` knows it.
+const NETWORK: &str = "base-sepolia";
+
+fn free_port() -> Result<u16, Failure> {
+    e2e::facilitator::free_port().ok_or_else(|| Failure("no port is free".to_owned()))
+}
+
 /// Walks the way, and prints how long each step takes.
 ///
 /// # Errors
@@ -29,13 +39,14 @@ pub(super) fn run(packed: &Path) -> Result<(), Failure> {
     crate::paint::heading("From the archive to payments");
     let npm = Npm::ensure()?;
     let chain = Devnet::start(Options::default())?;
-    let port = e2e::facilitator::free_port().ok_or_else(|| Failure("no port is free".to_owned()))?;
+    let (port, admin) = (free_port()?, free_port()?);
     let started = Instant::now();
     let mut steps = Steps::default();
 
-    let machine = Machine::new(root()?.join(DIST).join("walk"), port)?;
+    let machine = Machine::new(root()?.join(DIST).join("walk"), port, admin)?;
     let first = steps.run("unpack", || machine.unpack(packed, "first"))?;
-    let config = steps.run("configure", || machine.configure(&first, &chain))?;
+    let (config, signer) = steps.run("init", || machine.init(&first, &chain))?;
+    steps.run("fund the signer", || Ok(chain.set_wei(&signer, SIGNER_WEI)?))?;
     machine.link(&first, &config)?;
     steps.run("check --ask", || machine.switchyard(&["check", "--ask"]))?;
     let service = steps.run("serve", || machine.serve())?;
@@ -101,16 +112,18 @@ impl Steps {
 struct Machine {
     folder: PathBuf,
     port: u16,
+    /// Of the dashboard.
+    admin: u16,
 }
 
 impl Machine {
-    fn new(folder: PathBuf, port: u16) -> Result<Machine, Failure> {
+    fn new(folder: PathBuf, port: u16, admin: u16) -> Result<Machine, Failure> {
         empty(&folder)?;
         for name in ["opt", "etc", "data", "backups"] {
             let folder = folder.join(name);
             fs::create_dir(&folder).map_err(|e| cannot("create", &folder, &e))?;
         }
-        Ok(Machine { folder, port })
+        Ok(Machine { folder, port, admin })
     }
 
     fn url(&self) -> String {
@@ -134,41 +147,37 @@ impl Machine {
         Ok(folder)
     }
 
-    /// The example configuration of the archive, for the dev chain and these folders.
-    fn configure(&self, version: &Path, chain: &Devnet) -> Result<PathBuf, Failure> {
-        let key = self.folder.join("etc/hot");
-        let signer = chain
-            .facilitators
-            .first()
-            .ok_or_else(|| Failure("the dev chain has no funded key".to_owned()))?;
-        write_file(&key, &signer.key)?;
-        let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
-        fs::set_permissions(&key, private).map_err(|e| cannot("change", &key, &e))?;
-        let example = read(&version.join("deploy/switchyard.toml"))?;
-        let plugins = example
-            .lines()
-            .find(|line| line.starts_with("directory = \"/opt/"))
-            .ok_or_else(|| Failure("the example names no folder of plugins".to_owned()))?;
-        let text = example
-            .replace(
-                plugins,
-                &format!("directory = {:?}", version.join("plugins").to_string_lossy()),
-            )
-            .replace("/var/lib/switchyard", &self.folder.join("data").to_string_lossy())
-            .replace("/etc/switchyard/keys/hot", &key.to_string_lossy())
-            .replace("127.0.0.1:4020", &format!("127.0.0.1:{}", self.port))
-            .replace("https://mainnet.base.org", chain.url())
-            // A dev chain: see the handbook's "Serve the development chain".
-            .replace(
-                "[networks.\"eip155:8453\"]",
-                "[networks.\"eip155:84532\"]\noptions = { max_head_age_s = 0 }",
-            )
-            .replace("\"50000000000000\"", "\"1000000000000000\"")
-            // Where this machine lacks a part of the sandbox, the archive is not worse.
-            .replace("[plugin.evm]\n", "[plugin.evm]\nsandbox = \"partial\"\n");
+    /// What `init` of this version writes for the dev chain, and the address of the signer that it makes.
+    fn init(&self, version: &Path, chain: &Devnet) -> Result<(PathBuf, String), Failure> {
         let file = self.folder.join("etc/switchyard-first.toml");
+        let mut init = Command::new(version.join("bin/switchyard"));
+        init.arg("init").arg("--config").arg(&file);
+        init.arg("--data").arg(self.folder.join("data"));
+        init.args([
+            "--network",
+            NETWORK,
+            "--rpc",
+            &format!("{NETWORK}={}", chain.url()),
+        ]);
+        // Gas of a new anvil chain is more expensive: see the handbook's "Serve the development chain".
+        init.args(["--max-cost", &format!("{NETWORK}=1000000000000000")]);
+        init.args(["--escrow", "--operator", "ann"]);
+        init.args(["--admin", &format!("127.0.0.1:{}", self.admin)]);
+        init.args(["--listen", &format!("127.0.0.1:{}", self.port)]);
+        init.stdin(Stdio::null());
+        let printed = output_of(init)?;
+        let signer = signer_of(&printed).ok_or_else(|| {
+            Failure(format!(
+                "init does not print the address of the signer:\n{printed}"
+            ))
+        })?;
+        // Its blocks are irregular: the same page.
+        let text = read(&file)?.replace(
+            "[networks.\"eip155:84532\"]\n",
+            "[networks.\"eip155:84532\"]\noptions = { max_head_age_s = 0 }\n",
+        );
         write_file(&file, &text)?;
-        Ok(file)
+        Ok((file, signer.to_owned()))
     }
 
     /// The configuration of another version: the same, with its folder. The digests are equal, because the archive is.
@@ -260,6 +269,13 @@ impl Machine {
     }
 }
 
+/// The address to which `init` has native currency sent.
+fn signer_of(printed: &str) -> Option<&str> {
+    let line = printed.lines().find(|line| line.starts_with("  send some "))?;
+    let (_, rest) = line.split_once(" to ")?;
+    rest.split_once(':').map(|(address, _)| address)
+}
+
 /// Payments of an export that were settled.
 fn settled(export: &str) -> usize {
     export
@@ -301,6 +317,14 @@ impl Drop for Service {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_signer_is_in_what_init_prints() {
+        let printed =
+            "Next:\n  send some ETH on Base Sepolia to 0xab: it pays for transactions and for nothing else\n";
+        assert_eq!(signer_of(printed), Some("0xab"));
+        assert_eq!(signer_of("Next:\n"), None);
+    }
 
     #[test]
     fn only_settled_payments_count() {

@@ -2,13 +2,14 @@
 //!
 //! What is not given as a flag is typed on a terminal, and has a default elsewhere. Nothing that exists is overwritten.
 
+mod answers;
 mod networks;
 mod secrets;
 mod text;
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::fs;
-use std::io::Write;
+use std::io::{self, IsTerminal as _, Write};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -40,6 +41,19 @@ pub(super) struct InitCommand {
     /// A tenant with an API key. Without it every caller that reaches the port may settle.
     #[arg(long, value_name = "NAME")]
     tenant: Option<String>,
+    /// Serve the scheme auth-capture too: payments that are held in escrow and captured later.
+    #[arg(long)]
+    escrow: bool,
+    /// An operator who may use the dashboard: `ann` or `ann=ROLE`, with the role view, operate (the default) or money; may be
+    /// repeated. The operator's token is printed once.
+    #[arg(long = "operator", value_name = "NAME")]
+    operators: Vec<String>,
+    /// Address and port of the dashboard and its API, on this machine.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:4021")]
+    admin: String,
+    /// Where the journal is. Without it: `data` beside the configuration.
+    #[arg(long, value_name = "FOLDER")]
+    data: Option<PathBuf>,
     /// Address and port.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:4020")]
     listen: String,
@@ -57,27 +71,38 @@ pub(super) fn init(command: &InitCommand, out: &mut dyn Write) -> Result<(), Cli
     }
     let folder = folder_of(file);
     let known = Known::load().map_err(CliError)?;
-    let networks = networks::networks(command, &known)?;
+    let is_typed = command.networks.is_empty() && io::stdin().is_terminal();
+    let networks = networks::networks(command, &known, is_typed)?;
+    let families: BTreeSet<&str> = networks.iter().map(|network| family(&network.id)).collect();
+    let has_escrow = |family: &&&str| known.family(family).is_some_and(|family| family.escrow.is_some());
+    let can_hold = families.iter().any(|family| has_escrow(&family));
+    let wanted = answers::wanted(command, is_typed.then_some(&mut answers::typed), can_hold)?;
     let plugins = find_plugins(command, &folder)?;
-    let families: BTreeMap<&str, ()> = networks.iter().map(|network| (family(&network.id), ())).collect();
     let mut plugin_lines = Vec::new();
-    for name in families.keys() {
-        plugin_lines.push(plugin(&known, name, &plugins)?);
+    for name in &families {
+        plugin_lines.extend(plugins_of(&known, name, &plugins, wanted.escrow)?);
     }
     let mut written = Vec::new();
-    let keys = secrets::make_keys(command, &known, families.keys().copied(), &folder, &mut written)?;
-    let api_key = match &command.tenant {
+    let keys = secrets::make_keys(command, &known, families.iter().copied(), &folder, &mut written)?;
+    let secrets::Tokens {
+        lines: operators,
+        tokens,
+    } = secrets::make_tokens(&wanted.operators)?;
+    let api_key = match &wanted.tenant {
         Some(name) => Some((name.as_str(), secrets::make_api_key(name, &folder, &mut written)?)),
         None => None,
     };
     let text = text::configuration(&text::Parts {
         listen: &command.listen,
+        admin: &command.admin,
+        data: command.data.as_deref().unwrap_or(Path::new("data")),
         plugins: &plugins,
         folder: &folder,
         networks: &networks,
         keys: &keys,
         plugin_lines: &plugin_lines,
         tenant: api_key.as_ref().map(|(name, hash)| (*name, hash.as_str())),
+        operators: &operators,
     });
     fs::write(file, text)
         .map_err(|error| CliError(format!("{} can't be written: {error}", file.display())))?;
@@ -85,6 +110,9 @@ pub(super) fn init(command: &InitCommand, out: &mut dyn Write) -> Result<(), Cli
         writeln!(out, "wrote {}", path.display())?;
     }
     writeln!(out, "wrote {}\n", file.display())?;
+    for (name, token) in &tokens {
+        writeln!(out, "token of {name}, printed this once: {}", token.as_str())?;
+    }
     let checked = check::check(
         &CheckCommand {
             ask: false,
@@ -99,6 +127,13 @@ pub(super) fn init(command: &InitCommand, out: &mut dyn Write) -> Result<(), Cli
         )));
     }
     next_steps(file, &networks, &keys, out)?;
+    if !operators.is_empty() {
+        writeln!(
+            out,
+            "  open http://{}/ on this machine: the dashboard",
+            command.admin
+        )?;
+    }
     Ok(())
 }
 
@@ -185,35 +220,62 @@ fn files(folder: &Path) -> impl Iterator<Item = PathBuf> {
         .filter(|path| path.extension().is_some_and(|extension| extension == "so"))
 }
 
-/// The plugin that drives a family.
-fn plugin(known: &Known, family: &str, folder: &Path) -> Result<PluginLines, CliError> {
-    let missing = || {
-        let file = known.family(family).map_or("", |family| family.file.as_str());
-        CliError(format!(
-            "no file in {} drives {family} networks; copy {file} there, or write --plugins FOLDER",
-            folder.display()
-        ))
+/// The plugins for networks of a family: the one that drives them, and the one with escrow.
+fn plugins_of(
+    known: &Known,
+    family: &str,
+    folder: &Path,
+    with_escrow: bool,
+) -> Result<Vec<PluginLines>, CliError> {
+    let Some(known) = known.family(family) else {
+        return Err(CliError(format!("{family} is no known family of networks")));
     };
-    let wanted = known.family(family).ok_or_else(missing)?;
-    let mut found: Vec<PathBuf> = files(folder).collect();
-    found.sort();
-    for path in found {
-        let Ok(inspected) = plugin_host::inspect(&path) else {
-            continue;
-        };
-        if inspected.manifest.id == wanted.plugin {
-            return Ok(PluginLines {
-                name: family_name(family),
-                file: path
-                    .file_name()
-                    .unwrap_or_default()
-                    .to_string_lossy()
-                    .into_owned(),
-                sha256: inspected.sha256.to_string(),
-            });
-        }
+    let drives = plugin(&known.plugin, &known.file, folder).ok_or_else(|| {
+        CliError(format!(
+            "no file in {} drives {family} networks; copy {} there, or write --plugins FOLDER",
+            folder.display(),
+            known.file
+        ))
+    })?;
+    let mut plugins = vec![PluginLines {
+        name: family_name(family),
+        is_escrow: false,
+        ..drives
+    }];
+    if let Some(escrow) = known.escrow.as_ref().filter(|_| with_escrow) {
+        let holds = plugin(&escrow.plugin, &escrow.file, folder).ok_or_else(|| {
+            CliError(format!(
+                "no file in {} has escrow for {family} networks; copy {} there, or leave out --escrow",
+                folder.display(),
+                escrow.file
+            ))
+        })?;
+        plugins.push(PluginLines {
+            name: format!("{}-auth-capture", family_name(family)),
+            is_escrow: true,
+            ..holds
+        });
     }
-    Err(missing())
+    Ok(plugins)
+}
+
+/// The file in a folder whose manifest has this id: the one with the name that it is built with, or else any other.
+fn plugin(id: &str, named: &str, folder: &Path) -> Option<PluginLines> {
+    let mut found: Vec<PathBuf> = files(folder).collect();
+    found.sort_by_key(|path| (path.file_name() != Some(named.as_ref()), path.clone()));
+    found.iter().find_map(|path| {
+        let inspected = plugin_host::inspect(path).ok()?;
+        (inspected.manifest.id == id).then(|| PluginLines {
+            name: id.to_owned(),
+            file: path
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned(),
+            sha256: inspected.sha256.to_string(),
+            is_escrow: false,
+        })
+    })
 }
 
 /// The name of a plugin's section.

@@ -1,13 +1,15 @@
 //! Which networks a new configuration has: from flags, or typed.
 
-use std::io::{self, BufRead as _, IsTerminal as _};
-
+use super::answers::typed as answer;
 use super::text::NetworkLines;
 use super::{CliError, InitCommand, pairs};
 use crate::known::{Known, Network};
 
-pub(super) fn networks(command: &InitCommand, known: &Known) -> Result<Vec<NetworkLines>, CliError> {
-    let is_typed = command.networks.is_empty() && io::stdin().is_terminal();
+pub(super) fn networks(
+    command: &InitCommand,
+    known: &Known,
+    is_typed: bool,
+) -> Result<Vec<NetworkLines>, CliError> {
     let named = match command.networks.as_slice() {
         [] if is_typed => typed_networks(known)?,
         [] => {
@@ -90,16 +92,6 @@ fn names(known: &Known) -> String {
         .map(|network| network.name.as_str())
         .collect();
     names.join(", ")
-}
-
-fn answer(prompt: &str) -> Result<String, CliError> {
-    eprint!("{prompt}");
-    let mut line = String::new();
-    io::stdin()
-        .lock()
-        .read_line(&mut line)
-        .map_err(|error| CliError(format!("the answer can't be read: {error}")))?;
-    Ok(line.trim().to_owned())
 }
 
 fn typed_networks(known: &Known) -> Result<Vec<String>, CliError> {

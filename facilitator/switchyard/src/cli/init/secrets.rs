@@ -8,7 +8,9 @@ use sdk_plugin::host::Suite;
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
-use super::text::KeyLines;
+use admin_api::Role;
+
+use super::text::{KeyLines, OperatorLines};
 use super::{CliError, InitCommand, keys, pairs};
 use crate::app::random_text;
 use crate::known::Known;
@@ -133,6 +135,29 @@ pub(super) fn make_api_key(
     keys::write_private(&file, key.as_bytes())?;
     written.push(file);
     Ok(hex::encode(Sha256::digest(key.as_bytes())))
+}
+
+/// New tokens of operators.
+pub(super) struct Tokens<'n> {
+    /// What the configuration has of them.
+    pub(super) lines: Vec<OperatorLines>,
+    /// Each operator's name and token, which is kept nowhere.
+    pub(super) tokens: Vec<(&'n str, Zeroizing<String>)>,
+}
+
+/// A new token for each operator.
+pub(super) fn make_tokens(operators: &[(String, Role)]) -> Result<Tokens<'_>, CliError> {
+    let (mut lines, mut tokens) = (Vec::new(), Vec::new());
+    for (name, role) in operators {
+        let token = random_text().map_err(CliError)?;
+        lines.push(OperatorLines {
+            name: name.clone(),
+            sha256: hex::encode(Sha256::digest(token.as_bytes())),
+            role: role.name(),
+        });
+        tokens.push((name.as_str(), token));
+    }
+    Ok(Tokens { lines, tokens })
 }
 
 fn private_folder(folder: &Path) -> Result<(), CliError> {

@@ -11,6 +11,7 @@ use super::values::{amount, below_max_cost, count, is_name, known_name, millis, 
 use crate::config::node::Node;
 use crate::config::reader::Section;
 use crate::config::{Assets, Network};
+use crate::known::Known;
 
 /// No transaction on any chain costs less: a lower value was written in whole coins.
 const LEAST_MAX_COST: u64 = 1_000;
@@ -37,8 +38,11 @@ struct Costs {
 /// Reads one section. `key_names`: the names of `[keys]`.
 pub(super) fn network(id: &str, section: &Section<'_, '_>, key_names: &[String]) -> Option<Network> {
     if !is_caip2(id) {
+        let known = Known::load().ok();
+        let named = known.as_ref().and_then(|known| known.network(id));
+        let example = named.map_or("eip155:8453", |network| network.id.as_str());
         section.fail_here(format!(
-            "{id:?} is not a CAIP-2 id; write e.g. [networks.\"eip155:8453\"]"
+            "{id:?} is not a CAIP-2 id; write e.g. [networks.{example:?}]"
         ));
     }
     if !section.get("chain", |node| node.boolean())? {
