@@ -83,7 +83,7 @@ const WINDOW: Duration = Duration::from_secs(60);
 /// Addresses that are remembered; more share one count.
 const MOST_ADDRESSES: usize = 1_024;
 /// Longest token, in bytes.
-const MAX_TOKEN: usize = 256;
+const MAX_TOKEN: usize = 1_024;
 
 /// Checks requests.
 #[derive(Debug)]

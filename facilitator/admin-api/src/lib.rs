@@ -27,4 +27,4 @@ pub use access::{Actor, Role, Token};
 pub use change::{Change, NewTenant};
 pub use desk::{Desk, PaymentQuery};
 pub use error::DeskError;
-pub use listen::{Listen, Settings, serve};
+pub use listen::{Listen, Settings, check_socket, serve};

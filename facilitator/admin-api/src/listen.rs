@@ -3,8 +3,9 @@
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::PathBuf;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
+use std::os::unix::net::UnixStream as StdUnixStream;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -76,13 +77,76 @@ struct Bound {
 }
 
 /// A socket's file, which is removed with its listener.
-struct SocketFile(PathBuf);
+struct SocketFile {
+    path: PathBuf,
+    /// Device and number: another process may have put its own there.
+    id: (u64, u64),
+}
+
+impl SocketFile {
+    fn of(path: &Path) -> io::Result<Self> {
+        Ok(Self {
+            path: path.to_owned(),
+            id: Self::id(path)?,
+        })
+    }
+
+    fn id(path: &Path) -> io::Result<(u64, u64)> {
+        let file = fs::symlink_metadata(path)?;
+        Ok((file.dev(), file.ino()))
+    }
+}
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
         // The next start removes it, otherwise.
-        let _ = fs::remove_file(&self.0);
+        if Self::id(&self.path).is_ok_and(|id| id == self.id) {
+            let _ = fs::remove_file(&self.path);
+        }
     }
+}
+
+/// Removes a socket that a process has left. Nothing else is removed.
+///
+/// # Errors
+/// Another kind of file is there, or a process listens.
+fn make_room(path: &Path) -> io::Result<()> {
+    match free(path)? {
+        Room::Free => Ok(()),
+        Room::Left => fs::remove_file(path),
+    }
+}
+
+enum Room {
+    Free,
+    /// The socket of a process that has ended.
+    Left,
+}
+
+fn free(path: &Path) -> io::Result<Room> {
+    match fs::symlink_metadata(path) {
+        Ok(file) if !file.file_type().is_socket() => Err(io::Error::new(
+            io::ErrorKind::AlreadyExists,
+            format!("{} is a file and no socket; write another path", path.display()),
+        )),
+        Ok(_) => match StdUnixStream::connect(path) {
+            Ok(_) => Err(io::Error::new(
+                io::ErrorKind::AddrInUse,
+                format!("another process listens at {}", path.display()),
+            )),
+            Err(_) => Ok(Room::Left),
+        },
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Room::Free),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether a socket can be opened at this path. Changes nothing.
+///
+/// # Errors
+/// Another kind of file is there, or a process listens.
+pub fn check_socket(path: &Path) -> io::Result<()> {
+    free(path).map(|_| ())
 }
 
 async fn bind(settings: &Settings, tls: Option<Arc<Tls>>) -> io::Result<Bound> {
@@ -98,14 +162,11 @@ async fn bind(settings: &Settings, tls: Option<Arc<Tls>>) -> io::Result<Bound> {
             (listener, None)
         }
         Listen::Unix(path) => {
-            match fs::remove_file(path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                Ok(()) | Err(_) => {}
-            }
+            make_room(path)?;
             let listener = UnixListener::bind(path)?;
             fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
             hosts.push("localhost".to_owned());
-            (Listener::Unix(listener), Some(SocketFile(path.clone())))
+            (Listener::Unix(listener), Some(SocketFile::of(path)?))
         }
     };
     Ok(Bound {
@@ -113,4 +174,37 @@ async fn bind(settings: &Settings, tls: Option<Arc<Tls>>) -> io::Result<Bound> {
         hosts,
         _file: file,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_socket_that_nobody_uses_makes_room() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("admin.sock");
+        make_room(&path).unwrap();
+        fs::write(&path, "a private key").unwrap();
+        let error = make_room(&path).unwrap_err().to_string();
+        assert!(error.contains("is a file and no socket"), "{error}");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "a private key");
+        fs::remove_file(&path).unwrap();
+
+        let used = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        assert_eq!(make_room(&path).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        check_socket(&path).unwrap_err();
+        let file = SocketFile::of(&path).unwrap();
+        drop(used);
+        check_socket(&path).unwrap();
+        assert!(path.exists());
+        make_room(&path).unwrap();
+        assert!(!path.exists());
+
+        // Another process has its own there by now.
+        let _other = std::os::unix::net::UnixListener::bind(folder.path().join("other")).unwrap();
+        fs::rename(folder.path().join("other"), &path).unwrap();
+        drop(file);
+        assert!(path.exists());
+    }
 }

@@ -192,15 +192,27 @@ async fn change(app: Arc<App>, path: &'static str, request: Request) -> Result<R
     let body = read(request.into_body()).await?;
     let change = Change::read(path, &body).map_err(|error| failed(&app, &error))?;
     let what = change.name();
-    match app.desk.change(&actor, change).await {
-        Ok(done) => {
-            tracing::info!(by = %actor.name, what, "operator_acted");
-            Ok(app.json(&done))
+    let desk = Arc::clone(&app.desk);
+    let made = async move {
+        let made = desk.change(&actor, change).await;
+        match &made {
+            Ok(_) => tracing::info!(by = %actor.name, what, "operator_acted"),
+            Err(error) => tracing::warn!(by = %actor.name, what, "operator_failed: {error}"),
         }
-        Err(error) => {
-            tracing::warn!(by = %actor.name, what, "operator_failed: {error}");
-            Err(failed(&app, &error))
-        }
+        made
+    };
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a client that hangs up must not stop a change between its record and its end"
+    )]
+    let made = tokio::spawn(made).await;
+    match made {
+        Ok(Ok(done)) => Ok(app.json(&done)),
+        Ok(Err(error)) => Err(failed(&app, &error)),
+        Err(_) => Err(reply::error(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "the change was not completed, which is a defect; the log says more",
+        )),
     }
 }
 

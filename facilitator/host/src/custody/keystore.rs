@@ -69,7 +69,12 @@ pub(super) fn open(json: &str, password: &[u8]) -> Result<Zeroizing<[u8; 32]>, S
     // Some wallets write `Crypto`.
     let json = json.replacen("\"Crypto\"", "\"crypto\"", 1);
     let keystore: Keystore = serde_json::from_str(&json).map_err(|error| {
-        format!("is no encrypted keystore (JSON of version 3, as Ethereum wallets export it): {error}")
+        // The parser's own sentence repeats what it read: a key, where one was named as a keystore.
+        format!(
+            "is no encrypted keystore (JSON of version 3, as Ethereum wallets export it): line {}, column {}",
+            error.line(),
+            error.column()
+        )
     })?;
     let crypto = &keystore.crypto;
     if keystore.version != 3 {
@@ -244,6 +249,19 @@ mod tests {
         "ciphertext":"4caed7c18618b668f7052d93f9bbc4baef4b532fdaeb14ab5355381e4c63280c","kdf":"scrypt","kdfparams":{"dklen":32,
         "n":262144,"r":8,"p":1,"salt":"c2792ec615f6828812f011bd8daba5a7"},
         "mac":"6a8bbe545528cccb29bc40d0257e5153db902eadc2c1c62df887bba61915bd7f"},"id":"7685845f-1776-478d-b260-67288e83c0b9","version":3}"#;
+
+    #[test]
+    fn a_key_that_is_named_as_a_keystore_is_not_repeated() {
+        for json in [
+            format!("\"{SECRET}\""),
+            SECRET.to_owned(),
+            "[174, 47, 154]".to_owned(),
+        ] {
+            let why = open(&json, b"testpassword").expect_err("no keystore");
+            assert!(why.starts_with("is no encrypted keystore"), "{why}");
+            assert!(!why.contains(&SECRET[..8]) && !why.contains("174"), "{why}");
+        }
+    }
 
     #[test]
     fn keystores_of_others_open_with_their_password_only() {

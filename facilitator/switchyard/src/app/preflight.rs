@@ -64,6 +64,13 @@ pub fn preflight(config: &Config) -> Preflight {
     {
         errors.push(cannot_listen(config, "admin.listen", &error));
     }
+    if !is_running
+        && let Some(admin) = &config.admin
+        && let Listen::Unix(path) = &admin.listen
+        && let Err(error) = admin_api::check_socket(path)
+    {
+        errors.push(config.source.error("admin.listen", error.to_string()));
+    }
     Preflight { errors, is_running }
 }
 

@@ -63,7 +63,7 @@ pub(super) fn admin(
                 "is reached from other machines; write \"127.0.0.1:4021\" or \"unix:…\" and reach it by SSH, for instance \
                  ssh -L 4021:127.0.0.1:4021 this-machine, or write [admin.tls] with certificate, key and client_ca",
             ),
-            Listen::Tcp(address) if address.port() != 0 && Some(address) == server => {
+            Listen::Tcp(address) if server.is_some_and(|server| is_one_port(address, server)) => {
                 node.fail("is server.listen too; write another port")
             }
             Listen::Tcp(_) | Listen::Unix(_) => Some(listen),
@@ -153,6 +153,12 @@ fn token(section: &Section<'_, '_>) -> Option<Token> {
         sha256: sha256?,
         role: role?,
     })
+}
+
+/// Whether both can't be opened. An address of all interfaces has the port of each.
+fn is_one_port(one: SocketAddr, other: SocketAddr) -> bool {
+    let all = one.ip().is_unspecified() || other.ip().is_unspecified();
+    one.port() != 0 && one.port() == other.port() && (all || one.ip() == other.ip())
 }
 
 fn listen(text: &str, folder: &Path) -> Option<Listen> {

@@ -32,6 +32,9 @@ pub(super) fn below_max_cost<T>(node: &Node<'_, '_>, max_cost: Amount) -> Option
     ))
 }
 
+/// Longest text that an error repeats: a CAIP-2 id has at most 41 characters, a private key at least 43.
+const LONGEST_NAME: usize = 41;
+
 /// One of `names`; the error suggests the nearest.
 pub(super) fn known_name(node: &Node<'_, '_>, what: &str, names: &[String]) -> Option<String> {
     let text = node.text()?;
@@ -43,7 +46,15 @@ pub(super) fn known_name(node: &Node<'_, '_>, what: &str, names: &[String]) -> O
         None if names.is_empty() => "none is configured".to_owned(),
         None => format!("there are {}", names.join(", ")),
     };
-    node.fail(format!("{:?} is not a {what}; {hint}", node.as_written()))
+    let written = node.as_written();
+    // What is longer than any name may be a key that was pasted here.
+    if written.len() > LONGEST_NAME {
+        return node.fail(format!(
+            "a text of {} characters is not a {what}; {hint}",
+            written.len()
+        ));
+    }
+    node.fail(format!("{written:?} is not a {what}; {hint}"))
 }
 
 pub(super) fn path(node: &Node<'_, '_>, folder: &Path) -> Option<PathBuf> {

@@ -209,3 +209,36 @@ fn guesses_are_slowed_down_and_do_not_lock_the_operator_out() {
     let log = desk.world.facilitator.log();
     assert!(!log.contains(VIEW) && !log.contains("guess-"), "{log}");
 }
+
+/// A client may hang up at any moment, for instance because its SSH connection breaks. What the log says was done is done.
+#[test]
+fn a_client_that_hangs_up_leaves_no_change_half_made() {
+    let desk = Desk::start("", |world| world);
+    for n in 0_u64..12 {
+        let body = json!({ "name": format!("gone-{n}") }).to_string();
+        let head = format!(
+            "POST /api/tenants/add HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nAuthorization: Bearer {MONEY}\r\n\
+             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            desk.port,
+            body.len()
+        );
+        let mut stream = TcpStream::connect(("127.0.0.1", desk.port)).expect("a connection");
+        stream.write_all(head.as_bytes()).expect("sent");
+        std::thread::sleep(Duration::from_millis(n % 6));
+    }
+    let text_of = |value: &serde_json::Value| value.to_string();
+    wait::until("each recorded tenant is there", wait::LONG, || {
+        let log = desk.get("/api/log", VIEW).json;
+        let tenants = text_of(&desk.overview()["tenants"]);
+        let recorded: Vec<String> = (0..12)
+            .map(|n| format!("gone-{n}"))
+            .filter(|name| {
+                text_of(&log).contains(&format!("{name}\\\"")) || text_of(&log).contains(&format!("{name} "))
+            })
+            .collect();
+        let are_there = recorded
+            .iter()
+            .all(|name| tenants.contains(&format!("\"{name}\"")));
+        (!recorded.is_empty() && are_there).then_some(())
+    });
+}
