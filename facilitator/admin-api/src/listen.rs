@@ -195,6 +195,9 @@ mod tests {
         assert_eq!(make_room(&path).unwrap_err().kind(), io::ErrorKind::AddrInUse);
         check_socket(&path).unwrap_err();
         let file = SocketFile::of(&path).unwrap();
+        // Made while the first one is there, so that it has a number of its own.
+        let moved = folder.path().join("other");
+        let _other = std::os::unix::net::UnixListener::bind(&moved).unwrap();
         drop(used);
         check_socket(&path).unwrap();
         assert!(path.exists());
@@ -202,8 +205,7 @@ mod tests {
         assert!(!path.exists());
 
         // Another process has its own there by now.
-        let _other = std::os::unix::net::UnixListener::bind(folder.path().join("other")).unwrap();
-        fs::rename(folder.path().join("other"), &path).unwrap();
+        fs::rename(moved, &path).unwrap();
         drop(file);
         assert!(path.exists());
     }
