@@ -27,7 +27,7 @@ pub(super) struct Labels {
 pub(super) struct Sums {
     counts: [u64; SettlementStatus::ALL.len()],
     pub(super) settled: Amount,
-    /// By bucket of time: see [`bucket`].
+    /// By bucket of time: see `buckets.rs`.
     times: BTreeMap<u64, u64>,
 }
 
